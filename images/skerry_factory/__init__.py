@@ -1,0 +1,1 @@
+"""The operator package of Skerry: image definitions, builds, stamping, booting and validation."""

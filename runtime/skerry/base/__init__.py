@@ -1,0 +1,1 @@
+"""Files, sockets, peers, HTTP and logging: what every service of Skerry stands on."""

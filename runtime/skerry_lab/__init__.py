@@ -1,0 +1,1 @@
+"""The lab cloud of Skerry: IoT Hub and DPS on one machine."""
