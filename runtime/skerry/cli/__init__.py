@@ -1,0 +1,1 @@
+"""The `skerry` command: one module per verb, discovered by its `register` function."""

@@ -1,0 +1,65 @@
+"""The `skerry` command: finds the verbs, parses the command line, turns errors into exit statuses.
+
+A verb is a module of this package with `register(subparsers)`, which adds one parser and sets its default
+`run` to a function `(Namespace) -> int`, the exit status. Heavy imports belong inside `run`, so that every
+invocation pays only for its own verb. Exit status: 0 done, 1 failed or problems found, 2 usage.
+Data goes to standard output, talk to standard error.
+"""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import skerry.cli
+from skerry import __version__
+from skerry.base.errors import SkerryError
+
+type_of_subparsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every verb of the package, in alphabetical order."""
+    parser = argparse.ArgumentParser(
+        prog="skerry", description="Set up, look at and repair this appliance."
+    )
+    parser.add_argument("--version", action="version", version=f"skerry {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for module in sorted(pkgutil.iter_modules(skerry.cli.__path__), key=lambda found: found.name):
+        if module.name != "main":
+            _register_of(module.name)(subparsers)
+    return parser
+
+
+def _register_of(name: str) -> Callable[[object], None]:
+    register: Callable[[object], None] = importlib.import_module(f"skerry.cli.{name}").register
+    return register
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status; usage errors leave with status 2."""
+    options = build_parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except SkerryError as error:
+        sys.stderr.write(f"skerry: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader (a pager, head) has gone; Python would complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def main() -> NoReturn:
+    """Run as the console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
