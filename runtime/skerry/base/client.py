@@ -85,14 +85,13 @@ class ServiceClient:
         try:
             connection.request(method, target, body=payload, headers=headers)
             response = connection.getresponse()
-            if response.status >= http.client.BAD_REQUEST:
-                raise ApiError(response.status, _message(response.read()))
+            refusal = response.read() if response.status >= http.client.BAD_REQUEST else None
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._unreachable(error) from error
-        except ApiError:
+        if refusal is not None:
             connection.close()
-            raise
+            raise ApiError(response.status, _message(refusal))
         return connection, response
 
     def _unreachable(self, error: Exception) -> UnreachableError:

@@ -112,7 +112,8 @@ def step(logger: Logger, clock: Clock, service: str, name: str, **fields: object
         "seconds": round(clock.monotonic() - start, 3),
         "detail": {key: str(value) for key, value in fields.items()},
     }
-    logger.info(STEP_MARK + json.dumps(record))
+    line = STEP_MARK + json.dumps(record)
+    logger.info(line)
 
 
 class _JournalFormatter(logging.Formatter):
