@@ -94,7 +94,7 @@ class Server:
         self._wake()
 
     def run(self) -> None:
-        """Accept and serve until stopped or idle; open connections are then shut down."""
+        """Accept and serve until stopped or idle; then close every socket."""
         threading.stack_size(_STACK_BYTES)
         while not self._stopping.is_set():
             for key, _ in self._selector.select(self._seconds_to_idle_exit()):
@@ -106,7 +106,7 @@ class Server:
                 if self._on_idle is not None:
                     self._on_idle()
                 break
-        self._close_connections()
+        self._close()
 
     def _wake(self) -> None:
         # a full pipe already wakes the loop; a closed one means that it has ended
@@ -189,12 +189,16 @@ class Server:
                 self._last_active = self._clock.monotonic()
             self._wake()
 
-    def _close_connections(self) -> None:
+    def _close(self) -> None:
         with self._lock:
             open_now = list(self._connections)
+            listeners = [key.data.sock for key in self._selector.get_map().values() if key.data]
         for connection in open_now:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        self._selector.close()
+        for sock in (*listeners, self._wake_read, self._wake_write):
+            sock.close()
 
 
 class _Exchange:
