@@ -1,0 +1,32 @@
+# Every target does its own set-up; `make setup` takes less than a second when there is nothing to do.
+BIN := .venv/bin
+ALL_TIERS := not (perf or appliance)
+HARNESS := PYTHONPATH=tests $(BIN)/python -m harness
+
+.PHONY: setup demo test check soak bench release lock
+
+setup:
+	@tools/setup
+
+demo: setup
+	@$(BIN)/skerry-factory demo
+
+test: setup
+	@$(HARNESS).lint
+	@SKERRY_COUNTS=reduced $(BIN)/pytest -m "$(ALL_TIERS)"
+
+soak: setup
+	@SKERRY_COUNTS=full $(BIN)/pytest -m "$(ALL_TIERS)"
+
+check: setup
+	@$(HARNESS).lint --with-tests
+
+bench: setup
+	@$(BIN)/skerry-factory bench
+
+release: test
+	@tools/release
+
+lock: setup
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --extra factory --extra dev --custom-compile-command "make lock" -o requirements/dev.lock pyproject.toml
