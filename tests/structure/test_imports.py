@@ -1,0 +1,121 @@
+"""The import rule: which part of Skerry may know which."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.imports import Import, all_imports, imports_of
+
+NATIVE = {"keys", "tpm", "certs", "identity", "provisioning", "engine", "workloads"}
+APPLICATION = {"agent", "hub", "gateway"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "base": set(),
+    "wire": {"base"},
+    "keys": {"base", "wire"},
+    "tpm": {"base", "wire"},
+    "certs": {"base", "wire", "keys", "tpm"},
+    "identity": {"base", "wire", "keys", "tpm", "certs"},
+    "provisioning": {"base", "wire", "keys", "tpm", "certs", "identity"},
+    "engine": {"base", "wire"},
+    "workloads": {"base", "wire", "engine"},
+    "config": {"base", "wire"},
+    "agent": {"base", "wire"},
+    "hub": {"base", "wire"},
+    "gateway": {"base", "wire"},
+    "host": {"base", "wire", "config"},
+    "check": NATIVE | APPLICATION | {"base", "wire", "config", "host"},
+    "cli": NATIVE | APPLICATION | {"base", "wire", "config", "check", "host"},
+}
+"""Domain of `skerry` -> the other domains that its modules may import whole."""
+
+MAY_USE_CLIENTS = {"workloads", "agent", "hub", "gateway"}
+"""Domains that talk to services of domains they must not import: only through `<domain>.client`."""
+
+OTHER_PACKAGES = {
+    "skerry_lab": {"wire", "base"},
+    "skerry_factory": {"config", "wire", "base"},
+}
+
+
+def broken_rule(found: Import) -> str | None:
+    """Why this import is against the rule; None when it is not."""
+    package, _, rest = found.source.partition(".")
+    target_package, _, target = found.target.partition(".")
+    domain, target_domain = rest.partition(".")[0], target.partition(".")[0]
+    if not target_package.startswith("skerry") or target_domain in {"", "__version__"}:
+        return None
+    if package != "skerry":
+        if target_package == package:
+            return None
+        allowed = target_package == "skerry" and target_domain in OTHER_PACKAGES[package]
+        return None if allowed else f"{package} may import {sorted(OTHER_PACKAGES[package])} only"
+    if target_package != "skerry":
+        return "the device package imports nothing of factory or lab"
+    if target_domain == domain:
+        return None
+    if domain not in MAY_IMPORT:
+        return f"the domain {domain!r} is not in MAY_IMPORT"
+    if target_domain in MAY_IMPORT[domain]:
+        return None
+    client = target.split(".")[1:2] == ["client"] and target_domain in NATIVE
+    if client and domain in MAY_USE_CLIENTS:
+        return None
+    return f"{domain} may import {sorted(MAY_IMPORT[domain])} only"
+
+
+def test_nothing_imports_what_it_must_not() -> None:
+    """Every import of every module follows the import rule."""
+    broken = {
+        f"{found.source}:{found.line} imports {found.target}": why
+        for found in all_imports()
+        if (why := broken_rule(found)) is not None
+    }
+    assert broken == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("skerry.base.files", "skerry.wire.sas"),
+        ("skerry.keys.service", "skerry.certs.client"),
+        ("skerry.agent.reconcile", "skerry.workloads.model"),
+        ("skerry.agent.reconcile", "skerry.hub.client"),
+        ("skerry.workloads.service", "skerry.keys.store"),
+        ("skerry.check.run", "skerry.cli.main"),
+        ("skerry.identity.service", "skerry_factory.build"),
+        ("skerry_factory.build", "skerry.keys.model"),
+        ("skerry_lab.hub", "skerry.config.load"),
+    ],
+)
+def test_a_forbidden_import_is_named(source: str, target: str) -> None:
+    """The rule refuses imports against the arrows."""
+    assert broken_rule(Import(source, target, 1)) is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("skerry.certs.service", "skerry.keys.client.KeysClient"),
+        ("skerry.agent.main", "skerry.workloads.client"),
+        ("skerry.workloads.service", "skerry.identity.client"),
+        ("skerry.cli.main", "skerry.config.apply"),
+        ("skerry_factory.stamp", "skerry.config.load"),
+        ("skerry.hub.broker", "json"),
+    ],
+)
+def test_an_allowed_import_passes(source: str, target: str) -> None:
+    """The rule lets imports along the arrows and through clients pass."""
+    assert broken_rule(Import(source, target, 1)) is None
+
+
+def test_imports_are_found_in_every_form(tmp_path: Path) -> None:
+    """Plain, from, relative and nested imports are all seen with their full names."""
+    module = tmp_path / "skerry/keys/service.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(
+        "import skerry.hub\nfrom ..wire import sas\nfrom . import store\n"
+        "def late():\n    from skerry.agent import main\n"
+    )
+    found = {found.target for found in imports_of(module, tmp_path)}
+    assert found == {"skerry.hub", "skerry.wire.sas", "skerry.keys.store", "skerry.agent.main"}
