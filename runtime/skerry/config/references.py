@@ -1,0 +1,60 @@
+"""Secrets and the references that stand for them in the installed config.toml.
+
+A sealed secret is written `{ secret = "sealed:<key path>" }`; its value is in `secrets.json` of the
+generation. A reference without the prefix names an entry of [secrets].
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from skerry.config.problems import Finding, KeyPath, key_text
+
+PREFIX = "sealed:"
+
+
+def reference(path: KeyPath) -> str:
+    """Return the name under which the secret at a key path is sealed."""
+    return PREFIX + key_text(path)
+
+
+def is_reference(value: object) -> bool:
+    """Tell whether a value is a reference of either kind."""
+    return isinstance(value, dict) and set(value) == {"secret"} and isinstance(value["secret"], str)
+
+
+def resolve(
+    tables: dict[str, Any], sealed: Mapping[str, str] | None
+) -> tuple[dict[str, Any], list[Finding]]:
+    """Put sealed values in place of their references; without `sealed` the references stay."""
+    if sealed is None:
+        return tables, []
+    findings: list[Finding] = []
+    resolved = _resolve(tables, sealed, (), findings)
+    return resolved, findings
+
+
+def _resolve(value: Any, sealed: Mapping[str, str], path: KeyPath, findings: list[Finding]) -> Any:
+    if is_reference(value) and value["secret"].startswith(PREFIX):
+        name = value["secret"].removeprefix(PREFIX)
+        if name in sealed:
+            return sealed[name]
+        findings.append(
+            Finding(path, "refers to a secret that this device does not hold", "the secret itself")
+        )
+    elif isinstance(value, dict):
+        return {key: _resolve(item, sealed, (*path, key), findings) for key, item in value.items()}
+    elif isinstance(value, list):
+        return [_resolve(v, sealed, (*path, n), findings) for n, v in enumerate(value)]
+    return value
+
+
+def value_at(tables: Mapping[str, Any], path: KeyPath) -> Any:
+    """Return the value at a key path, None where there is none."""
+    found: Any = tables
+    for part in path:
+        table = isinstance(found, Mapping) and part in found
+        array = isinstance(found, list) and isinstance(part, int) and part < len(found)
+        if not table and not array:
+            return None
+        found = found[part]
+    return found

@@ -1,0 +1,232 @@
+"""What a schema cannot say: keys that exclude or need each other, and values with an inner grammar.
+
+Each rule takes the tables and yields findings. The tables may still break the schema, so rules look
+through `at` and `text_at`, which give nothing where the shape is wrong: one run reports everything.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skerry.config.connection import decode_key, parse_connection_string
+from skerry.config.duration import seconds_of
+from skerry.config.problems import Finding, KeyPath
+from skerry.config.references import value_at
+from skerry.config.validate import nearest
+
+Tables = Mapping[str, Any]
+_DAY_SECONDS = 86400
+_RESERVED_MODULES = ("edgeAgent", "edgeHub")
+ISSUED_CERTS: tuple[KeyPath, ...] = (
+    ("provisioning", "authentication", "identity_cert"),
+    ("provisioning", "attestation", "identity_cert"),
+    ("cert_issuance", "local_ca", "cert"),
+    ("edge_ca",),
+)
+_CERT_IDS = {
+    ISSUED_CERTS[0]: "device-id",
+    ISSUED_CERTS[1]: "device-id",
+    ISSUED_CERTS[2]: "local-ca",
+    ISSUED_CERTS[3]: "aziot-edged-ca",
+}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the rules found."""
+
+    findings: list[Finding]
+    warnings: list[Finding]
+
+
+def check(tables: Tables) -> Checked:
+    """Apply every rule."""
+    rules: tuple[Callable[[Tables], Iterator[Finding]], ...] = (
+        _hostnames, _provisioning, _keys, _issuance, _est_auth, _preloaded_certs, _modules,
+        _dependencies, _garbage_collection, _numbers,
+    )  # fmt: skip
+    findings = [finding for rule in rules for finding in rule(tables)]
+    return Checked(findings, list(_plain_http(tables)))
+
+
+def at(tables: Tables, *path: str | int) -> Mapping[str, Any]:
+    """Return the table at a path, an empty one where there is none."""
+    value = value_at(tables, path)
+    return value if isinstance(value, dict) else {}
+
+
+def text_at(tables: Tables, *path: str | int) -> str | None:
+    """Return the string at a path, None where there is none."""
+    value = value_at(tables, path)
+    return value if isinstance(value, str) else None
+
+
+def _hostnames(tables: Tables) -> Iterator[Finding]:
+    if "parent_hostname" in tables and "local_gateway_hostname" in tables:
+        message = "given besides parent_hostname, which is the same setting"
+        yield Finding(("local_gateway_hostname",), message, "one of the two", on_key=True)
+
+
+def _provisioning(tables: Tables) -> Iterator[Finding]:
+    source = text_at(tables, "provisioning", "source")
+    if source == "dps":
+        for key in ("parent_hostname", "local_gateway_hostname"):
+            if key in tables:
+                message = "DPS provisioning is not supported in nested mode"
+                yield Finding((key,), message, "provisioning.source = 'manual'", on_key=True)
+    attestation = at(tables, "provisioning", "attestation")
+    if isinstance(attestation.get("identity_cert"), dict) and "registration_id" not in attestation:
+        message = "missing, and the certificate has yet to be issued for it"
+        path = ("provisioning", "attestation", "registration_id")
+        yield Finding(path, message, "the registration id", on_key=True)
+
+
+def _keys(tables: Tables) -> Iterator[Finding]:
+    text = text_at(tables, "provisioning", "connection_string")
+    if text is not None:
+        parsed = parse_connection_string(text)
+        if isinstance(parsed, str):
+            form = "'HostName=…;DeviceId=…;SharedAccessKey=…'"
+            yield Finding(("provisioning", "connection_string"), parsed, form)
+    for path in (
+        ("provisioning", "authentication", "device_id_pk", "value"),
+        ("provisioning", "attestation", "symmetric_key", "value"),
+    ):
+        key = text_at(tables, *path)
+        if key is not None and decode_key(key) is None:
+            yield Finding(path, "the key is not base64", "base64, with or without its padding")
+
+
+def _issuance(tables: Tables) -> Iterator[Finding]:
+    for path in ISSUED_CERTS:
+        cert = at(tables, *path)
+        if "common_name" in cert and "subject" in cert:
+            message = "given besides common_name"
+            yield Finding((*path, "subject"), message, "one of the two", on_key=True)
+        method = cert.get("method")
+        if method == "local_ca" and path == ISSUED_CERTS[2]:
+            message = "the local CA cannot issue its own certificate"
+            yield Finding((*path, "method"), message, "'est' or 'self_signed'")
+        elif method == "local_ca" and not at(tables, "cert_issuance", "local_ca"):
+            message = "'local_ca' needs [cert_issuance.local_ca], which is missing"
+            yield Finding((*path, "method"), message, "the certificate and key of a local CA")
+        elif method == "est" and "url" not in cert:
+            urls = at(tables, "cert_issuance", "est", "urls")
+            if "default" not in urls and _CERT_IDS[path] not in urls:
+                message = "'est' needs a server, and no URL is given"
+                yield Finding(
+                    (*path, "method"), message, "url, or default in cert_issuance.est.urls"
+                )
+
+
+def _est_auth(tables: Tables) -> Iterator[Finding]:
+    pairs = (
+        ("username", "password"),
+        ("identity_cert", "identity_pk"),
+        ("bootstrap_identity_cert", "bootstrap_identity_pk"),
+    )
+    for path in (*ISSUED_CERTS, ("cert_issuance", "est", "auth")):
+        auth = at(tables, *path)
+        if path in ISSUED_CERTS and auth.get("method") != "est":
+            continue
+        for one, other in pairs:
+            if (one in auth) != (other in auth):
+                present, absent = (one, other) if one in auth else (other, one)
+                yield Finding((*path, absent), f"missing besides {present}", on_key=True)
+
+
+def _preloaded_certs(tables: Tables) -> Iterator[Finding]:
+    certs = at(tables, "preloaded_certs")
+    for name, value in certs.items():
+        for index, member in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(certs.get(member), list):
+                path = ("preloaded_certs", name, index)
+                yield Finding(path, f"{member!r} is itself a list", "the id of one certificate")
+
+
+def _modules(tables: Tables) -> Iterator[Finding]:
+    modules = at(tables, "modules")
+    secrets = at(tables, "secrets")
+    for name in modules:
+        if name in _RESERVED_MODULES:
+            place = "[agent]" if name == "edgeAgent" else "[hub]"
+            message = f"{name!r} is a module of the system; it is set in {place}"
+            yield Finding(("modules", name), message, "another name", on_key=True)
+        wanted = at(tables, "modules", name).get("secrets")
+        for index, secret in enumerate(wanted if isinstance(wanted, list) else ()):
+            if isinstance(secret, str) and secret not in secrets:
+                path = ("modules", name, "secrets", index)
+                message = f"{secret!r} is not in [secrets]"
+                yield Finding(path, message, "the name of a secret", nearest(secret, secrets))
+
+
+def _dependencies(tables: Tables) -> Iterator[Finding]:
+    modules = at(tables, "modules")
+    needs: dict[str, list[str]] = {}
+    for name in modules:
+        wanted = at(tables, "modules", name).get("dependsOn")
+        needs[name] = [w for w in wanted if isinstance(w, str)] if isinstance(wanted, list) else []
+        for index, other in enumerate(needs[name]):
+            if other not in modules:
+                path = ("modules", name, "dependsOn", index)
+                message = f"{other!r} is not a module of this file"
+                yield Finding(path, message, "the name of a module", nearest(other, modules))
+    for name in needs:
+        circle = _circle(name, needs)
+        if circle is not None and name == min(circle):
+            message = f"modules depend on each other: {' -> '.join([*circle, name])}"
+            yield Finding(("modules", name, "dependsOn"), message, "an order without circles")
+
+
+def _circle(start: str, needs: Mapping[str, list[str]]) -> list[str] | None:
+    """Return the way from a module back to itself, None if there is none."""
+    trails = [[start]]
+    seen: set[str] = set()
+    while trails:
+        trail = trails.pop()
+        for other in needs.get(trail[-1], ()):
+            if other == start:
+                return trail
+            if other not in seen:
+                seen.add(other)
+                trails.append([*trail, other])
+    return None
+
+
+def _garbage_collection(tables: Tables) -> Iterator[Finding]:
+    for key in ("cleanup_recurrence", "image_age_cleanup_threshold"):
+        path = ("image_garbage_collection", key)
+        text = text_at(tables, *path)
+        seconds = seconds_of(text) if text is not None else _DAY_SECONDS
+        if seconds is None:
+            yield Finding(path, f"{text!r} is not a duration", "'1d', '36h' or '7 days'")
+        elif key == "cleanup_recurrence" and (seconds % _DAY_SECONDS or not seconds):
+            yield Finding(path, f"{text!r} is not a number of whole days", "'1d', '2d' or '48h'")
+
+
+def _numbers(tables: Tables) -> Iterator[Finding]:
+    """Yield numbers that JSON cannot carry; createOptions become JSON."""
+
+    def walk(value: object, path: KeyPath) -> Iterator[Finding]:
+        if isinstance(value, float) and not math.isfinite(value):
+            yield Finding(path, f"{value} has no form in JSON", "a finite number")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from walk(item, (*path, key))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from walk(item, (*path, index))
+
+    yield from walk(tables, ())
+
+
+def _plain_http(tables: Tables) -> Iterator[Finding]:
+    urls: list[KeyPath] = [
+        ("cert_issuance", "est", "urls", key) for key in at(tables, "cert_issuance", "est", "urls")
+    ]
+    urls += [(*path, "url") for path in ISSUED_CERTS]
+    for path in urls:
+        if (text_at(tables, *path) or "").startswith("http://"):
+            message = "the EST server is reached without encryption; use https"
+            yield Finding(path, message)

@@ -1,0 +1,104 @@
+"""What config.toml can say and this version cannot do yet: refused by name, never ignored.
+
+One row per gap, `(key path, condition on the value, message)`; "*" in a path stands for any key. A
+later version deletes its row. The plan knows all of it already, so nothing else changes with a row.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from skerry.config.problems import Finding, KeyPath
+from skerry.config.references import PREFIX, is_reference
+
+Row = tuple[str, Callable[[Any], bool], str]
+
+_LISTEN = {"fd://aziot-edged.workload.socket", "fd://aziot-edged.mgmt.socket"}
+_CONNECT = {"unix:///var/run/iotedge/workload.sock", "unix:///var/run/iotedge/mgmt.sock"}
+_OURS = {
+    "fd://skerry-edged-workload.socket", "fd://skerry-edged-mgmt.socket",
+    "unix:///run/skerry/workload.sock", "unix:///run/skerry/mgmt.sock",
+}  # fmt: skip
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _is(*values: object) -> Callable[[Any], bool]:
+    return lambda value: value in values
+
+
+def _not_in(known: set[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value not in known
+
+
+def _pkcs11(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("pkcs11:")
+
+
+def _named_secret(value: Any) -> bool:
+    return is_reference(value) and not value["secret"].startswith(PREFIX)
+
+
+TABLE: tuple[Row, ...] = (
+    ("provisioning.source", _is("dps"), "provisioning by DPS"),
+    ("provisioning.source", _is("manual"), "manual provisioning"),
+    ("provisioning.source", _is("none"), "running without provisioning"),
+    ("parent_hostname", _always, "nested edge"),
+    ("local_gateway_hostname", _always, "nested edge"),
+    ("localid", _always, "local identities"),
+    ("cert_issuance.est", _always, "EST"),
+    ("cert_issuance.local_ca.cert.method", _is("est"), "a local CA issued by EST"),
+    ("edge_ca.method", _is("est"), "an edge CA issued by EST"),
+    ("aziot_keys.*", _always, "PKCS#11"),
+    ("preloaded_keys.*", _pkcs11, "PKCS#11"),
+    ("edge_ca.pk", _pkcs11, "PKCS#11"),
+    ("cert_issuance.local_ca.pk", _pkcs11, "PKCS#11"),
+    ("imported_master_encryption_key", _always, "importing a master encryption key"),
+    ("image_garbage_collection.enabled", _is(True), "image garbage collection"),
+    ("image_garbage_collection.cleanup_recurrence", _always, "image garbage collection"),
+    ("image_garbage_collection.image_age_cleanup_threshold", _always, "image garbage collection"),
+    ("image_garbage_collection.cleanup_time", _always, "image garbage collection"),
+    ("connect.*", _not_in(_CONNECT | _OURS), "another address of the workload and management API"),
+    ("listen.workload_uri", _not_in(_LISTEN | _OURS), "listening elsewhere"),
+    ("listen.management_uri", _not_in(_LISTEN | _OURS), "listening elsewhere"),
+    ("modules.*.readiness", _always, "readiness"),
+    ("modules.*.secrets", _always, "secrets in modules"),
+    ("secrets", _always, "[secrets]"),
+    ("hub", _always, "the edge hub"),
+    ("**", _named_secret, "a reference to [secrets]"),
+)
+
+
+def refused(tables: Mapping[str, Any]) -> list[Finding]:
+    """Return a finding for everything in the tables that this version cannot do."""
+    findings: dict[KeyPath, Finding] = {}
+    for pattern, applies, what in TABLE:
+        for path, value in _matches(tables, pattern):
+            if applies(value):
+                finding = Finding(path, f"{what} is not implemented in this version", on_key=True)
+                findings.setdefault(path, finding)
+    return list(findings.values())
+
+
+def _matches(tables: Mapping[str, Any], pattern: str) -> Iterator[tuple[KeyPath, Any]]:
+    if pattern == "**":
+        yield from _everything(tables, ())
+    else:
+        yield from _along(tables, pattern.split("."), ())
+
+
+def _along(value: Any, parts: list[str], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if not parts:
+        yield path, value
+    elif isinstance(value, dict):
+        for key in value if parts[0] == "*" else [parts[0]]:
+            if key in value:
+                yield from _along(value[key], parts[1:], (*path, key))
+
+
+def _everything(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield (*path, key), item
+            yield from _everything(item, (*path, key))

@@ -1,0 +1,317 @@
+"""Walks schema.json over a document and finds all that does not fit, in words for people.
+
+The verdict agrees with JSON Schema (a test compares it with the `jsonschema` package); what is
+ours is the choice of words. Of several alternatives (`anyOf`) that all fail, the one whose tag
+(`source`, `method`) or keys come nearest is reported, so that one mistake gives one finding.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from skerry.config.problems import Finding, KeyPath
+
+Schema = Mapping[str, Any]
+_SHOWN_CHARACTERS = 60
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "string": ("a string", (str,)),
+    "integer": ("an integer", (int,)),
+    "number": ("a number", (int, float)),
+    "boolean": ("true or false", (bool,)),
+    "array": ("an array", (list,)),
+    "object": ("a table", (dict,)),
+}
+
+
+@dataclass
+class Report:
+    """What one walk found: findings, warnings (deprecated keys) and the paths of clear secrets."""
+
+    findings: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    secrets: list[KeyPath] = field(default_factory=list)
+
+    def take(self, other: "Report") -> None:
+        self.findings += other.findings
+        self.warnings += other.warnings
+        self.secrets += other.secrets
+
+
+def load_schema() -> Schema:
+    """Read the schema of config.toml."""
+    text = resources.files("skerry.config").joinpath("schema.json").read_text("utf-8")
+    schema: Schema = json.loads(text)
+    return schema
+
+
+def validate(document: object, schema: Schema) -> Report:
+    """Check a document against a schema; an empty list of findings means it fits."""
+    return _Walk(schema).check(document, schema, ())
+
+
+class _Walk:
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+
+    def check(self, value: object, schema: Schema, path: KeyPath) -> Report:
+        schema = self._resolved(schema)
+        report = Report()
+        if "x-deprecated" in schema:
+            message = f"deprecated: {schema['x-deprecated']}"
+            report.warnings.append(Finding(path, message, on_key=True))
+        if "anyOf" in schema:
+            report.take(self._alternatives(value, schema["anyOf"], path))
+        elif not _is_type(value, schema):
+            report.findings.append(_wrong_type(value, [schema], path))
+        elif isinstance(value, dict):
+            report.take(self._table(value, schema, path))
+        elif isinstance(value, list):
+            report.take(self._array(value, schema, path))
+        else:
+            report.findings += _scalar(value, schema, path)
+            if schema.get("x-secret") and value:
+                report.secrets.append(path)
+        return report
+
+    def _resolved(self, schema: Schema) -> Schema:
+        if "$ref" not in schema:
+            return schema
+        target = self._root["$defs"][schema["$ref"].rpartition("/")[2]]
+        return {**self._resolved(target), **{k: v for k, v in schema.items() if k != "$ref"}}
+
+    def _table(self, value: dict[str, object], schema: Schema, path: KeyPath) -> Report:
+        report = Report()
+        known: Mapping[str, Schema] = schema.get("properties", {})
+        rest = schema.get("additionalProperties", True)
+        for key, item in value.items():
+            below = (*path, key)
+            if key in known:
+                report.take(self.check(item, known[key], below))
+            elif rest is False:
+                report.findings.append(_unknown_key(below, item, known))
+            elif isinstance(rest, dict):
+                report.findings += self._name(key, schema, below)
+                report.take(self.check(item, rest, below))
+        meant = {finding.suggestion for finding in report.findings if finding.path[:-1] == path}
+        for key in schema.get("required", ()):
+            if key not in value and key not in meant:
+                report.findings.append(_missing_key((*path, key), self._expected(known[key])))
+        if len(value) < schema.get("minProperties", 0):
+            report.findings.append(Finding(path, "the table is empty", "at least one key"))
+        return report
+
+    @staticmethod
+    def _name(key: str, schema: Schema, path: KeyPath) -> list[Finding]:
+        rule = schema.get("propertyNames")
+        if rule is None or _fits(rule["pattern"], key):
+            return []
+        return [Finding(path, f"{key!r} cannot be a name", rule["x-expected"], on_key=True)]
+
+    def _array(self, value: list[object], schema: Schema, path: KeyPath) -> Report:
+        report = Report()
+        for index, item in enumerate(value):
+            report.take(self.check(item, schema.get("items", {}), (*path, index)))
+        if len(value) < schema.get("minItems", 0):
+            report.findings.append(Finding(path, "the array is empty", "at least one element"))
+        return report
+
+    def _alternatives(self, value: object, schemas: Sequence[Schema], path: KeyPath) -> Report:
+        branches = self._flat(schemas)
+        reports = [self.check(value, branch, path) for branch in branches]
+        for report in reports:
+            if not report.findings:
+                return report
+        fitting = [branch for branch in branches if _is_type(value, branch)]
+        if not fitting:
+            return Report([_wrong_type(value, branches, path)])
+        if not isinstance(value, dict):
+            return self.check(value, fitting[0], path)
+        return self._nearest_table(value, fitting, path)
+
+    def _flat(self, schemas: Sequence[Schema]) -> list[Schema]:
+        """Resolve references and open nested alternatives."""
+        branches: list[Schema] = []
+        for schema in map(self._resolved, schemas):
+            branches += self._flat(schema["anyOf"]) if "anyOf" in schema else [schema]
+        return branches
+
+    def _nearest_table(
+        self, value: dict[str, object], branches: list[Schema], path: KeyPath
+    ) -> Report:
+        tag, choices = _tag_of(branches)
+        if tag is not None and tag in value:
+            return self._tagged(value, branches, path, tag, choices)
+        if tag is not None and not _untagged_fits(value, branches, tag):
+            return Report([_missing_key((*path, tag), _one_of(choices))])
+        nearest = max(branches, key=lambda branch: _likeness(value, branch))
+        return self.check(value, nearest, path)
+
+    def _tagged(
+        self,
+        value: dict[str, object],
+        branches: list[Schema],
+        path: KeyPath,
+        tag: str,
+        choices: list[object],
+    ) -> Report:
+        """Report on the alternatives with the tag of the value, or with the one it likely meant."""
+        if value[tag] in choices:
+            same = [branch for branch in branches if _choice(branch, tag) == value[tag]]
+            return self.check(value, max(same, key=lambda b: _likeness(value, b)), path)
+        wrong = _not_one_of(value[tag], choices, (*path, tag))
+        if wrong.suggestion is None:
+            return Report([wrong])
+        meant = self._nearest_table({**value, tag: wrong.suggestion}, branches, path)
+        return Report([wrong, *meant.findings], meant.warnings, meant.secrets)
+
+    def _expected(self, schema: Schema) -> str | None:
+        schema = self._resolved(schema)
+        if "anyOf" in schema:
+            return _type_words(self._flat(schema["anyOf"]))
+        return _expectation(schema)
+
+
+def _is_type(value: object, schema: Schema) -> bool:
+    names = schema.get("type")
+    if names is None:
+        return True
+    for name in [names] if isinstance(names, str) else names:
+        if isinstance(value, _TYPES[name][1]) and (
+            name == "boolean" or not isinstance(value, bool)
+        ):
+            return True
+    return False
+
+
+def _scalar(value: Any, schema: Schema, path: KeyPath) -> list[Finding]:
+    if "const" in schema or "enum" in schema:
+        choices = [schema["const"]] if "const" in schema else list(schema["enum"])
+        same = any(value == choice and type(value) is type(choice) for choice in choices)
+        return [] if same else [_not_one_of(value, choices, path)]
+    complaint = _complaint(value, schema)
+    if complaint is None:
+        return []
+    shown = "the value" if schema.get("x-secret") else show(value)
+    return [Finding(path, f"{shown} {complaint}", _expectation(schema))]
+
+
+def _complaint(value: Any, schema: Schema) -> str | None:
+    if isinstance(value, str):
+        if len(value) < schema.get("minLength", 0):
+            return "is empty"
+        if len(value) > schema.get("maxLength", len(value)):
+            return f"is too long ({len(value)} characters)"
+        if "pattern" in schema and not _fits(schema["pattern"], value):
+            return "does not fit"
+        return None
+    if value < schema.get("minimum", value):
+        return "is too small"
+    return "is too large" if value > schema.get("maximum", value) else None
+
+
+def _fits(pattern: str, value: str) -> bool:
+    # in a JSON Schema `$` is the very end; in Python it is also the place before a last line end
+    return re.search(pattern.removesuffix("$") + r"\Z", value) is not None
+
+
+def _expectation(schema: Schema) -> str | None:
+    if "x-expected" in schema:
+        return str(schema["x-expected"])
+    if "const" in schema or "enum" in schema:
+        return _one_of([schema["const"]] if "const" in schema else schema["enum"])
+    words = _type_words([schema])
+    if "minLength" in schema:
+        words = "a string that is not empty"
+    if "minimum" in schema:
+        words = f"an integer of at least {schema['minimum']}"
+        if schema["maximum"] < 2**32 - 1:
+            words = f"an integer from {schema['minimum']} to {schema['maximum']}"
+    return f"{words} ({schema['x-unit']})" if "x-unit" in schema else words
+
+
+def _type_words(schemas: Sequence[Schema]) -> str | None:
+    words: list[str] = []
+    for schema in schemas:
+        names = schema.get("type", "string" if "const" in schema or "enum" in schema else [])
+        for name in [names] if isinstance(names, str) else names:
+            if _TYPES[name][0] not in words:
+                words.append(_TYPES[name][0])
+    return " or ".join(words) or None
+
+
+def _wrong_type(value: object, schemas: Sequence[Schema], path: KeyPath) -> Finding:
+    kind = next(
+        (words for words, types in _TYPES.values() if type(value) in types), "a date or time"
+    )
+    expected = _expectation(schemas[0]) if len(schemas) == 1 else _type_words(schemas)
+    secret = any(schema.get("x-secret") for schema in schemas)
+    shown = kind if secret or isinstance(value, dict | list) else f"{show(value)} is {kind}"
+    return Finding(path, f"{shown}, which is the wrong type" if shown == kind else shown, expected)
+
+
+def _unknown_key(path: KeyPath, item: object, known: Mapping[str, Schema]) -> Finding:
+    kind = "table" if isinstance(item, dict) else "key"
+    near = nearest(str(path[-1]), known)
+    expected = None if near or not known else f"one of {', '.join(sorted(known))}"
+    if len(known) > 12:
+        expected = None
+    return Finding(path, f"unknown {kind}", expected, near, on_key=True)
+
+
+def _missing_key(path: KeyPath, expected: str | None) -> Finding:
+    return Finding(path, "missing", expected, on_key=True)
+
+
+def _not_one_of(value: object, choices: Sequence[object], path: KeyPath) -> Finding:
+    near = nearest(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
+    return Finding(path, f"{show(value)} is not a choice", _one_of(choices), near)
+
+
+def _one_of(choices: Sequence[object]) -> str:
+    return " or ".join(dict.fromkeys(show(choice) for choice in choices))
+
+
+def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str | None:
+    """Return the known name that a mistyped one most likely meant."""
+    folded = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.7)
+    return folded[near[0]] if near else None
+
+
+def show(value: object) -> str:
+    """Write a value for a message: as TOML would, and not longer than a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        cut = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
+        return repr(cut)
+    return str(value)
+
+
+def _tag_of(branches: Sequence[Schema]) -> tuple[str | None, list[object]]:
+    """Return the key whose constant tells the alternatives apart, and its values."""
+    for key in ("source", "method", "type"):
+        choices = [_choice(branch, key) for branch in branches]
+        if any(choice is not None for choice in choices):
+            return key, [choice for choice in choices if choice is not None]
+    return None, []
+
+
+def _choice(branch: Schema, key: str) -> object:
+    return branch["properties"].get(key, {}).get("const")
+
+
+def _untagged_fits(value: dict[str, object], branches: Sequence[Schema], tag: str) -> bool:
+    """Tell whether an alternative without a tag has one of the required keys of the value."""
+    untagged = [branch for branch in branches if _choice(branch, tag) is None]
+    return any(key in value for branch in untagged for key in branch.get("required", ()))
+
+
+def _likeness(value: dict[str, object], branch: Schema) -> tuple[int, int]:
+    required = branch.get("required", ())
+    present = sum(key in value for key in required)
+    return present * 2 - len(required), sum(key in branch["properties"] for key in value)
