@@ -32,7 +32,9 @@ _BODY_BYTES = 4 * 1024 * 1024
 _BODY_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 60.0
 _READ_BYTES = 64 * 1024
-_STACK_BYTES = 512 * 1024
+_STACK_BYTES = 8 * 1024 * 1024
+"""Address space, not memory. Python 3.13 bounds C recursion by a count that overflows 1 MiB: a JSON
+body nested 200,000 deep then ends the process instead of raising RecursionError."""
 
 
 @dataclass(eq=False)
