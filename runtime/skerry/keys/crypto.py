@@ -1,0 +1,101 @@
+"""The arithmetic of keyd: HMAC, AEAD and signatures over bytes that are already loaded.
+
+The AEAD ciphertext is upstream's version 2: `0x02`, ciphertext, 16 bytes of tag; AES-256-GCM with
+the caller's IV, as the API demands. Version 1 (`0x01`, tag, ciphertext) is only decrypted.
+"""
+
+import hmac
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from skerry.keys.errors import ParameterError
+from skerry.keys.store import KeyPair
+
+_TAG_BYTES = 16
+_AES_BYTES = 32
+_MIN_IV_BYTES = 8
+_MAX_IV_BYTES = 128
+_VERSION_1, _VERSION_2 = b"\x01", b"\x02"
+_HASH_BY_SIZE: dict[int, hashes.HashAlgorithm] = {
+    32: hashes.SHA256(),
+    48: hashes.SHA384(),
+    64: hashes.SHA512(),
+}
+_DIGEST_INFO = {
+    bytes.fromhex("3031300d060960864801650304020105000420"): 32,
+    bytes.fromhex("3041300d060960864801650304020205000430"): 48,
+    bytes.fromhex("3051300d060960864801650304020305000440"): 64,
+}
+
+
+def hmac_sha256(key: bytes, data: bytes) -> bytes:
+    """Return the 32 bytes of HMAC-SHA256."""
+    return hmac.digest(key, data, "sha256")
+
+
+def encrypt(key: bytes, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
+    """Return `plaintext` under AES-256-GCM, version 2 layout."""
+    return _VERSION_2 + _aes(key, iv).encrypt(iv, plaintext, aad)
+
+
+def decrypt(key: bytes, iv: bytes, aad: bytes, ciphertext: bytes) -> bytes:
+    """Return the plaintext; raises ParameterError when anything does not match."""
+    version, body = ciphertext[:1], ciphertext[1:]
+    if version == _VERSION_1:
+        body = body[_TAG_BYTES:] + body[:_TAG_BYTES]
+    elif version != _VERSION_2:
+        raise ParameterError("the ciphertext is of no version that this service knows")
+    try:
+        return _aes(key, iv).decrypt(iv, body, aad)
+    except InvalidTag as error:
+        raise ParameterError(
+            "the ciphertext, IV and associated data do not belong together"
+        ) from error
+
+
+def sign_digest(pair: KeyPair, digest: bytes) -> bytes:
+    """Return the ECDSA signature (DER) of a digest of 32, 48 or 64 bytes."""
+    if not isinstance(pair, ec.EllipticCurvePrivateKey):
+        raise ParameterError("the key pair is RSA; ECDSA needs an EC key, RSA signs by RSA-PKCS1")
+    return pair.sign(digest, ec.ECDSA(utils.Prehashed(_hash(digest))))
+
+
+def sign_digest_info(pair: KeyPair, digest_info: bytes) -> bytes:
+    """Return the RSA PKCS#1 v1.5 signature of a DER DigestInfo.
+
+    Upstream calls this `encrypt` with `RSA-PKCS1`; anything but the DigestInfo of a SHA-2 digest is
+    refused, so that nobody uses a signing key on data of their own making.
+    """
+    if not isinstance(pair, rsa.RSAPrivateKey):
+        raise ParameterError("the key pair is EC; RSA-PKCS1 needs an RSA key, EC signs by ECDSA")
+    for prefix, size in _DIGEST_INFO.items():
+        if digest_info.startswith(prefix) and len(digest_info) == len(prefix) + size:
+            digest = digest_info[len(prefix) :]
+            return pair.sign(digest, padding.PKCS1v15(), utils.Prehashed(_hash(digest)))
+    raise ParameterError("RSA-PKCS1 signs the DigestInfo of SHA-256, SHA-384 or SHA-512 only")
+
+
+def digest_info(digest: bytes) -> bytes:
+    """Return the DER DigestInfo of a SHA-2 digest, what `sign_digest_info` takes."""
+    prefixes = {size: prefix for prefix, size in _DIGEST_INFO.items()}
+    return prefixes[len(digest)] + digest
+
+
+def _hash(digest: bytes) -> hashes.HashAlgorithm:
+    algorithm = _HASH_BY_SIZE.get(len(digest))
+    if algorithm is None:
+        raise ParameterError(f"the digest has {len(digest)} bytes, expected 32, 48 or 64")
+    return algorithm
+
+
+def _aes(key: bytes, iv: bytes) -> AESGCM:
+    if not _MIN_IV_BYTES <= len(iv) <= _MAX_IV_BYTES:
+        raise ParameterError(
+            f"the iv has {len(iv)} bytes, expected {_MIN_IV_BYTES} to {_MAX_IV_BYTES}"
+        )
+    if len(key) != _AES_BYTES:
+        raise ParameterError(f"the key has {len(key)} bytes; AEAD needs {_AES_BYTES}")
+    return AESGCM(key)

@@ -1,0 +1,28 @@
+"""Errors of keyd.
+
+KeysError
+ +- ParameterError      what the caller asked for is wrong or does not exist (400)
+ +- UnauthorizedError   the caller may not use this key (401)
+ +- KeyFileError        a key file cannot be read or does not hold a key; the log names it (500)
+"""
+
+from skerry.base.errors import SkerryError
+
+
+class KeysError(SkerryError):
+    """The root of this domain."""
+
+
+class ParameterError(KeysError):
+    """A request that cannot be met as it is."""
+
+
+class UnauthorizedError(KeysError):
+    """A uid that no principal allows this key."""
+
+    def __init__(self, uid: int, key_id: str) -> None:
+        super().__init__(f"uid {uid} may not use key {key_id!r}")
+
+
+class KeyFileError(KeysError):
+    """A key on disk that is not what it should be."""

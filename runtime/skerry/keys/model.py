@@ -1,0 +1,161 @@
+"""What keyd knows: ids of keys, what a handle stands for, who may use which id."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from skerry.base.errors import SettingsError
+from skerry.keys.errors import ParameterError, UnauthorizedError
+
+ROOT_UID = 0
+MAX_ID_LENGTH = 256
+_USAGES = {"derive", "encrypt", "sign"}
+
+
+class PairAlgorithm(StrEnum):
+    """A kind of key pair, spelled as in `preferredAlgorithms`."""
+
+    EC_P256 = "ec-p256"
+    RSA_2048 = "rsa-2048"
+    RSA_4096 = "rsa-4096"
+
+
+@dataclass(frozen=True)
+class SymmetricRef:
+    """A symmetric key by its id."""
+
+    key_id: str
+
+
+@dataclass(frozen=True)
+class PairRef:
+    """A key pair by its id."""
+
+    key_id: str
+
+
+@dataclass(frozen=True)
+class DerivedRef:
+    """HMAC-SHA256 of `data` under a symmetric key; it exists only as long as it is used."""
+
+    base: SymmetricRef
+    data: bytes
+
+
+KeyRef = SymmetricRef | PairRef | DerivedRef
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A uid and the key ids it may use; `*` and `?` match as in file names."""
+
+    uid: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """keyd's settings, upstream's schema."""
+
+    preloaded: Mapping[str, Path]
+    principals: tuple[Principal, ...]
+    max_requests: int
+
+    def require(self, uid: int, key_id: str) -> None:
+        """Raise UnauthorizedError unless the uid may use the key id; root always may."""
+        if uid == ROOT_UID:
+            return
+        for principal in self.principals:
+            if principal.uid == uid and any(fnmatchcase(key_id, p) for p in principal.keys):
+                return
+        raise UnauthorizedError(uid, key_id)
+
+
+def parse_settings(table: Mapping[str, object]) -> Settings:
+    """Turn the merged settings table into Settings; raises SettingsError."""
+    library = _table(table, "aziot_keys").get("pkcs11_lib_path")
+    if library is not None:
+        raise SettingsError(
+            f"aziot_keys.pkcs11_lib_path {library!r}: PKCS#11 is not part of this version; "
+            "remove it to keep keys in files"
+        )
+    max_requests = table.get("max_requests", 10)
+    if not isinstance(max_requests, int) or max_requests < 1:
+        raise SettingsError(f"max_requests is {max_requests!r}, expected an integer of at least 1")
+    principals = table.get("principal", [])
+    if not isinstance(principals, list):
+        raise SettingsError(f"principal is {principals!r}, expected an array of tables")
+    return Settings(
+        preloaded={k: _file(k, v) for k, v in _table(table, "preloaded_keys").items()},
+        principals=tuple(_principal(entry) for entry in principals),
+        max_requests=max_requests,
+    )
+
+
+def check_id(key_id: str) -> str:
+    """Return the id if it may name a key; raises ParameterError."""
+    if not key_id or len(key_id) > MAX_ID_LENGTH or not key_id.isprintable():
+        raise ParameterError(
+            f"key id {key_id[:40]!r} is not usable; expected 1 to {MAX_ID_LENGTH} printable "
+            "characters"
+        )
+    return key_id
+
+
+def check_usage(text: str) -> None:
+    """Check a comma list out of derive, encrypt, sign; raises ParameterError.
+
+    A key in a file can do all three, so nothing is kept of it.
+    """
+    wanted = text.split(",")
+    unknown = [word for word in wanted if word not in _USAGES]
+    if unknown:
+        raise ParameterError(f"usage {unknown[0]!r} is not known; expected derive, encrypt, sign")
+    if len(set(wanted)) != len(wanted):
+        raise ParameterError(f"usage {text!r} names the same use twice")
+
+
+def choose_algorithm(preferred: str | None) -> PairAlgorithm:
+    """Return the first known algorithm of a list such as `rsa-2048:ec-p256:*`.
+
+    `*`, or no list, gives EC P-256: it is small and fast on every device.
+    """
+    for word in (preferred or "*").split(":"):
+        if word == "*":
+            return PairAlgorithm.EC_P256
+        if word in PairAlgorithm.__members__.values():
+            return PairAlgorithm(word)
+    known = ", ".join(PairAlgorithm)
+    raise ParameterError(f"none of the algorithms {preferred!r} is known; expected {known} or *")
+
+
+def _table(table: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = table.get(name, {})
+    if not isinstance(value, dict):
+        raise SettingsError(f"{name} is {value!r}, expected a table")
+    return value
+
+
+def _file(key_id: str, location: object) -> Path:
+    parts = urlsplit(location) if isinstance(location, str) else None
+    if parts is None or parts.scheme != "file" or not parts.path.startswith("/"):
+        raise SettingsError(
+            f"preloaded_keys.{key_id} is {location!r}, expected file:///path; "
+            "PKCS#11 is not part of this version"
+        )
+    return Path(unquote(parts.path))
+
+
+def _principal(entry: object) -> Principal:
+    if isinstance(entry, dict):
+        uid, keys = entry.get("uid"), entry.get("keys")
+        if (
+            isinstance(uid, int)
+            and isinstance(keys, list)
+            and all(isinstance(k, str) for k in keys)
+        ):
+            return Principal(uid, tuple(keys))
+    raise SettingsError(f"principal {entry!r} is not {{ uid = NUMBER, keys = [STRINGS] }}")
