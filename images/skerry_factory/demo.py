@@ -6,7 +6,7 @@ of its console are part of the result. `run_demo` leaves nothing running, howeve
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Protocol, TypeVar
@@ -106,6 +106,11 @@ class Row:
     def __str__(self) -> str:
         head = f"  {self.step:<10}{self.detail:<20}{self.seconds:7.1f} s   {self.result}"
         return f"{head}   {self.outcome}".rstrip()
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the steps as they are shown to people."""
+    return "\n".join(str(row) for row in rows)
 
 
 @dataclass

@@ -9,7 +9,6 @@ import pytest
 MUST_NOT_LOAD: dict[str, tuple[str, ...]] = {
     "skerry.keys.service": ("docker", "requests", "skerry.certs", "skerry.identity"),
     "skerry.certs.service": ("docker", "requests", "skerry.identity", "skerry.keys.store"),
-    "skerry.tpm.service": ("docker", "requests", "skerry.keys", "skerry.certs", "skerry.identity"),
     "skerry.identity.service": ("docker", "requests", "skerry.keys.store", "skerry.certs.store"),
     "skerry.workloads.service": (
         "skerry.keys.store",
