@@ -81,7 +81,7 @@ class KeysApi:
         return call
 
     def _create_key(self, request: Request) -> Response:
-        body = request.jsontable()
+        body = request.json_object()
         key_id = self._allowed(request, text(body, "keyId"))
         check_usage(text(body, "usage"))
         with self._writing:
@@ -97,14 +97,14 @@ class KeysApi:
         return self._handle(SymmetricRef(key_id))
 
     def _delete_key(self, request: Request) -> Response:
-        ref = self._ref(request.jsontable(), "keyHandle")
+        ref = self._ref(request.json_object(), "keyHandle")
         if not isinstance(ref, SymmetricRef):
             raise ParameterError("the handle is not that of a symmetric key")
         self._store.delete(ref.key_id)
         return Response.empty()
 
     def _create_pair(self, request: Request) -> Response:
-        body = request.jsontable()
+        body = request.json_object()
         key_id = self._allowed(request, text(body, "keyId"))
         preferred = body.get("preferredAlgorithms")
         algorithm = choose_algorithm(preferred if isinstance(preferred, str) else None)
@@ -119,7 +119,7 @@ class KeysApi:
         return self._handle(PairRef(key_id))
 
     def _move_pair(self, request: Request, key_id: str) -> Response:
-        source = self._allowed(request, text(request.jsontable(), "from"))
+        source = self._allowed(request, text(request.json_object(), "from"))
         target = self._allowed(request, key_id)
         with self._writing:
             self._store.pair(source)
@@ -127,18 +127,18 @@ class KeysApi:
         return Response.empty()
 
     def _delete_pair(self, request: Request) -> Response:
-        ref = self._ref(request.jsontable(), "keyHandle")
+        ref = self._ref(request.json_object(), "keyHandle")
         if not isinstance(ref, PairRef):
             raise ParameterError("the handle is not that of a key pair")
         self._store.delete(ref.key_id)
         return Response.empty()
 
     def _parameter(self, request: Request, name: str) -> Response:
-        value = public_parameter(self._pair(request.jsontable()), name)
+        value = public_parameter(self._pair(request.json_object()), name)
         return Response.json({"value": value})
 
     def _derive(self, request: Request) -> Response:
-        body = request.jsontable()
+        body = request.json_object()
         base = self._ref(body, "baseKeyHandle")
         if not isinstance(base, SymmetricRef):
             raise ParameterError(
@@ -147,13 +147,13 @@ class KeysApi:
         return self._handle(DerivedRef(base, octets(body, "derivationData")))
 
     def _export(self, request: Request) -> Response:
-        ref = self._ref(request.jsontable(), "keyHandle")
+        ref = self._ref(request.json_object(), "keyHandle")
         if not isinstance(ref, DerivedRef):
             raise ParameterError("only a derived key can be exported")
         return Response.json({"key": b64(self._symmetric(ref))})
 
     def _sign(self, request: Request) -> Response:
-        body = request.jsontable()
+        body = request.json_object()
         algorithm = text(body, "algorithm")
         parameters = table(body, "parameters")
         if algorithm == "HMAC-SHA256":
@@ -168,7 +168,7 @@ class KeysApi:
         return Response.json({"signature": b64(signature)})
 
     def _encrypt(self, request: Request) -> Response:
-        body = request.jsontable()
+        body = request.json_object()
         algorithm = text(body, "algorithm")
         plaintext = octets(body, "plaintext")
         if algorithm == "AEAD":
@@ -184,7 +184,7 @@ class KeysApi:
         return Response.json({"ciphertext": b64(ciphertext)})
 
     def _decrypt(self, request: Request) -> Response:
-        body = request.jsontable()
+        body = request.json_object()
         algorithm = text(body, "algorithm")
         if algorithm != "AEAD":
             raise ParameterError(f"algorithm {algorithm!r} is not known; expected AEAD")
