@@ -5,6 +5,7 @@ fsync, rename, fsync of the folder. A crash leaves at most a temporary file `.<n
 """
 
 import contextlib
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -80,3 +81,9 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise FileTooLargeError(path, path.stat().st_size, max_bytes)
     return data
+
+
+def id_file_name(identifier: str, suffix: str = "") -> str:
+    """Return the file name of an id that may hold any character: readable, unique by its hash."""
+    readable = "".join(char for char in identifier if char.isascii() and char.isalnum())[:64]
+    return f"{readable}-{hashlib.sha256(identifier.encode()).hexdigest()}{suffix}"

@@ -7,7 +7,6 @@ say and are never written. Every write is atomic; a move is one rename: after a 
 under its old id or under its new one.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from skerry.base.files import fsync_folder, read_limited, remove, write_atomic
+from skerry.base.files import fsync_folder, id_file_name, read_limited, remove, write_atomic
 from skerry.keys.errors import KeyFileError, ParameterError
 from skerry.keys.model import PairAlgorithm
 
@@ -99,20 +98,14 @@ class KeyStore:
             raise KeyFileError(f"key file {path} cannot be read: {error.strerror}") from error
 
     def _path(self, key_id: str) -> Path:
-        return self._preloaded.get(key_id) or self._folder / file_name(key_id)
+        return self._preloaded.get(key_id) or self._folder / id_file_name(key_id, ".key")
 
     def _own_path(self, key_id: str) -> Path:
         if key_id in self._preloaded:
             raise ParameterError(
                 f"key {key_id!r} is preloaded from {self._preloaded[key_id]} and not changed here"
             )
-        return self._folder / file_name(key_id)
-
-
-def file_name(key_id: str) -> str:
-    """Return the file name of a key id: readable, and unique by its hash."""
-    readable = "".join(char for char in key_id if char.isascii() and char.isalnum())[:64]
-    return f"{readable}-{hashlib.sha256(key_id.encode()).hexdigest()}.key"
+        return self._folder / id_file_name(key_id, ".key")
 
 
 def _generate(algorithm: PairAlgorithm) -> KeyPair:

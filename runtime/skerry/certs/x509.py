@@ -1,0 +1,246 @@
+"""X.509 without I/O: requests, what a careful issuer makes of them, chains in PEM.
+
+An issuer here signs with any private key object, also one whose bytes stay in keyd (`remote_key`).
+Serial numbers are 159 random bits; SKI and AKI are always the issuer's own computation; a
+certificate never outlives its issuer, and a CA certificate is issued only where the issuer's path
+length allows it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from skerry.certs.errors import ParameterError
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+MAX_COMMON_NAME = 64
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s?", re.DOTALL)
+_NAMES = {
+    "CN": NameOID.COMMON_NAME,
+    "C": NameOID.COUNTRY_NAME,
+    "L": NameOID.LOCALITY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "DC": NameOID.DOMAIN_COMPONENT,
+}
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """A CA certificate and the key that belongs to it."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+
+def common_name(text: str) -> x509.Name:
+    """Return a subject of one CN, cut to the 64 characters that X.520 allows."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:MAX_COMMON_NAME])])
+
+
+def subject_name(parts: Mapping[str, str]) -> x509.Name:
+    """Return a subject from names such as CN and O; raises ParameterError for an unknown one."""
+    attributes = []
+    for name, value in parts.items():
+        oid = _NAMES.get(name.upper())
+        if oid is None:
+            known = ", ".join(_NAMES)
+            raise ParameterError(f"subject field {name!r} is not known; expected one of {known}")
+        if oid == NameOID.COMMON_NAME:
+            value = value[:MAX_COMMON_NAME]
+        try:
+            attributes.append(x509.NameAttribute(oid, value))
+        except ValueError as error:
+            raise ParameterError(f"subject field {name} cannot be {value!r}: {error}") from error
+    return x509.Name(attributes)
+
+
+def ca_request(subject: x509.Name, key: PrivateKey) -> bytes:
+    """Return the request (PEM) of a CA that signs end entities only: path length 0."""
+    return _request(
+        subject,
+        key,
+        [
+            (x509.BasicConstraints(ca=True, path_length=0), True),
+            (_key_usage(digital_signature=True, key_cert_sign=True), True),
+        ],
+    )
+
+
+def server_request(subject: x509.Name, names: Sequence[str], key: PrivateKey) -> bytes:
+    """Return the request (PEM) of a TLS server known by DNS names or IP addresses."""
+    return _end_entity_request(
+        subject, [general_name(name) for name in names], ExtendedKeyUsageOID.SERVER_AUTH, key
+    )
+
+
+def client_request(subject: x509.Name, names: Sequence[str], key: PrivateKey) -> bytes:
+    """Return the request (PEM) of a TLS client; `names` become DNS names as they are."""
+    alternatives = [x509.DNSName(name) for name in names]
+    return _end_entity_request(subject, alternatives, ExtendedKeyUsageOID.CLIENT_AUTH, key)
+
+
+def general_name(text: str) -> x509.GeneralName:
+    """Return an IP address where the text is one, else a DNS name."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def load_request(pem: bytes) -> x509.CertificateSigningRequest:
+    """Parse a request and prove that its key signed it; raises ParameterError."""
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        valid = request.is_signature_valid
+    except Exception as error:  # the parser raises many kinds for hostile input
+        raise ParameterError(f"csr is not a PKCS#10 request in PEM: {error}") from error
+    if not valid:
+        raise ParameterError("csr is not signed by the key that it carries")
+    return request
+
+
+def issue(
+    request: x509.CertificateSigningRequest,
+    issuer: Issuer | PrivateKey,
+    *,
+    now: datetime,
+    lifetime: timedelta,
+    subject: x509.Name | None = None,
+) -> x509.Certificate:
+    """Sign a request by a CA, or by its own key; raises ParameterError for what must not be."""
+    name = request.subject if subject is None else subject
+    not_after = now + lifetime
+    if isinstance(issuer, Issuer):
+        _check_issuer(issuer, request, now)
+        not_after = min(not_after, issuer.certificate.not_valid_after_utc)
+        issuer_name, key = issuer.certificate.subject, issuer.key
+    else:
+        issuer_name, key = name, issuer
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer_name)
+        .public_key(request.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(not_after)
+    )
+    for extension in request.extensions:
+        if not isinstance(extension.value, x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier):
+            builder = builder.add_extension(extension.value, extension.critical)
+    own = x509.SubjectKeyIdentifier.from_public_key(request.public_key())
+    builder = builder.add_extension(own, critical=False)
+    builder = builder.add_extension(_authority(issuer, own), critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def to_pem(certificates: Sequence[x509.Certificate]) -> bytes:
+    """Return certificates one after another in PEM."""
+    return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in certificates)
+
+
+def load_chain(pem: bytes) -> list[x509.Certificate]:
+    """Parse all certificates in a PEM text; raises ParameterError where there is none."""
+    try:
+        chain = [x509.load_pem_x509_certificate(block) for block in _PEM.findall(pem)]
+    except ValueError as error:
+        raise ParameterError(f"not a certificate in PEM: {error}") from error
+    if not chain:
+        raise ParameterError("there is no certificate in PEM")
+    return chain
+
+
+def key_pem(key: PrivateKey) -> bytes:
+    """Return a private key as PKCS#8 in PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _check_issuer(issuer: Issuer, request: x509.CertificateSigningRequest, now: datetime) -> None:
+    certificate = issuer.certificate
+    name = certificate.subject.rfc4514_string()
+    if certificate.public_key() != issuer.key.public_key():
+        raise ParameterError(f"the issuer's key does not belong to the certificate {name!r}")
+    if certificate.not_valid_after_utc <= now:
+        raise ParameterError(f"the issuer {name!r} expired {certificate.not_valid_after_utc:%F}")
+    constraints = _basic_constraints(certificate)
+    if constraints is None or not constraints.ca:
+        raise ParameterError(f"the certificate {name!r} is not a CA and cannot issue others")
+    wanted = _basic_constraints(request)
+    if wanted is not None and wanted.ca and constraints.path_length == 0:
+        raise ParameterError(f"the CA {name!r} has path length 0 and cannot issue another CA")
+
+
+def _basic_constraints(
+    holder: x509.Certificate | x509.CertificateSigningRequest,
+) -> x509.BasicConstraints | None:
+    try:
+        return holder.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _authority(
+    issuer: Issuer | PrivateKey, own: x509.SubjectKeyIdentifier
+) -> x509.AuthorityKeyIdentifier:
+    if not isinstance(issuer, Issuer):
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    try:
+        found = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.certificate.public_key())  # type: ignore[arg-type]  # a CA of ours is EC or RSA
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
+
+
+def _end_entity_request(
+    subject: x509.Name,
+    alternatives: Sequence[x509.GeneralName],
+    purpose: x509.ObjectIdentifier,
+    key: PrivateKey,
+) -> bytes:
+    return _request(
+        subject,
+        key,
+        [
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (_key_usage(digital_signature=True, key_cert_sign=False), True),
+            (x509.ExtendedKeyUsage([purpose]), False),
+            (x509.SubjectAlternativeName(alternatives), False),
+        ],
+    )
+
+
+def _request(
+    subject: x509.Name, key: PrivateKey, extensions: Sequence[tuple[x509.ExtensionType, bool]]
+) -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _key_usage(*, digital_signature: bool, key_cert_sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
