@@ -14,14 +14,34 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Protocol, TextIO
 
 REMINDER_SECONDS = 30.0
 REDRAW_SECONDS = 1.0
 NAME_WIDTH = 10
 DETAIL_WIDTH = 30
+
+
+class StepReporter(Protocol):
+    """What the code that does the work may say about its step."""
+
+    def waits_for(self, what: str) -> None:
+        """Say what the step is waiting for from now on."""
+
+    def done_as(self, outcome: str) -> None:
+        """Set the text that follows `ok` on the step's last line."""
+
+
+class Reporter(Protocol):
+    """Where steps are reported to: a display, or the command outside of a build's namespace."""
+
+    def step(self, name: str, detail: str = "") -> AbstractContextManager[StepReporter]:
+        """Report one step from its start to its end, however it ends."""
+
+    def note(self, text: str) -> None:
+        """Report something that belongs to no step."""
 
 
 @dataclass

@@ -1,0 +1,65 @@
+"""Runs the programs of a build: an argument list, a clean locale, output kept for messages.
+
+A command's environment is made here and not inherited, so that a build gives the same bytes
+whatever the operator's shell exports; only what is named in KEPT passes (proxies of the site).
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skerry_factory.epoch import SOURCE_DATE_EPOCH
+from skerry_factory.errors import CommandError, FactoryError
+
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+KEPT = ("http_proxy", "https_proxy", "no_proxy")
+TIMEOUT_SECONDS = 1800.0
+
+
+def build_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of every program that takes part in a build."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {
+        "PATH": PATH,
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
+        **kept,
+        **(extra or {}),
+    }
+
+
+def run_command(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> str:
+    """Run a program and return what it wrote; raises CommandError with its last lines."""
+    try:
+        done = subprocess.run(
+            command,
+            env=build_environment(environment),
+            cwd=cwd,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_seconds,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise FactoryError(
+            f"program {command[0]!r} is not installed; install requirements/system-packages.txt"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise FactoryError(f"{command[0]} did not end within {timeout_seconds:.0f} s") from error
+    if done.returncode != 0:
+        raise CommandError(command, done.returncode, done.stdout)
+    return done.stdout

@@ -1,0 +1,186 @@
+"""Assembles the disk of an image: four file systems behind a partition table, then its formats.
+
+    1 MiB    1 esp    FAT32   boot loader, unified kernel image
+             2 root-a ext4    the OS
+             3 seed   FAT16   empty; `stamp` fills it
+             4 data   ext4    what outlives a slot; grows at first boot
+    last MiB backup of the partition table
+
+All files are written in a folder beside the final ones and renamed when they are whole.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_factory.cache import digest_of_file, remove_tree
+from skerry_factory.command import run_command
+from skerry_factory.definition import ESP_BYTES, SEED_BYTES, Definition
+from skerry_factory.epoch import derived_uuid, volume_id
+from skerry_factory.errors import FactoryError
+from skerry_factory.filesystems import copy_sparse, make_ext4, make_fat
+from skerry_factory.finish import FinishedTree
+from skerry_factory.gpt import (
+    ALIGNMENT_BYTES,
+    TYPE_ESP,
+    TYPE_LINUX,
+    TYPE_ROOT_AMD64,
+    Partition,
+    write_table,
+)
+
+BUILDING = ".building-"
+LOADER_CONFIG = "timeout 0\neditor no\n"
+FREE_ROOT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Output:
+    """One finished file, still in the folder of the build."""
+
+    path: Path
+    format: str
+    sha256: str
+
+
+def plan_partitions(definition: Definition) -> list[Partition]:
+    """Return the partitions of a definition's disk."""
+    sizes = {"esp": ESP_BYTES, "root-a": definition.root_bytes, "seed": SEED_BYTES}
+    sizes["data"] = definition.disk_bytes - 2 * ALIGNMENT_BYTES - sum(sizes.values())
+    types = {"esp": TYPE_ESP, "root-a": TYPE_ROOT_AMD64}
+    partitions, offset = [], ALIGNMENT_BYTES
+    for name, size in sizes.items():
+        partitions.append(
+            Partition(
+                name=name,
+                label=f"SKERRY-{name.upper()}",
+                type=types.get(name, TYPE_LINUX),
+                uuid=derived_uuid(definition.id, f"partition/{name}"),
+                offset_bytes=offset,
+                size_bytes=size,
+            )
+        )
+        offset += size
+    return partitions
+
+
+def kernel_command_line(definition: Definition) -> list[str]:
+    """Return the arguments of the kernel; the last console gets the messages of the boot."""
+    root = next(part for part in plan_partitions(definition) if part.name == "root-a")
+    arguments = [f"root=PARTUUID={root.uuid}", "rootfstype=ext4", "rw"]
+    arguments += ["console=tty0", "console=ttyS0,115200n8", "panic=30"]
+    return [*arguments, *definition.kernel_arguments]
+
+
+def write_disk(definition: Definition, tree: FinishedTree, boot: Path, work: Path) -> Path:
+    """Write the raw disk into `work` and return it; `boot` holds skerry.efi and BOOTX64.EFI."""
+    partitions = plan_partitions(definition)
+    writers = {
+        "esp": lambda part, file: _write_esp(definition, part, boot, file),
+        "root-a": lambda part, file: _write_ext4(definition, part, tree.root, file),
+        "seed": lambda part, file: _write_seed(definition, part, file),
+        "data": lambda part, file: _write_ext4(definition, part, tree.data, file),
+    }
+    disk = work / f"{definition.id}.raw"
+    with disk.open("xb") as file:
+        file.truncate(definition.disk_bytes)
+    with ThreadPoolExecutor() as pool:
+        files = {part.name: work / f"{part.name}.part" for part in partitions}
+        list(pool.map(lambda part: writers[part.name](part, files[part.name]), partitions))
+    for part in partitions:
+        copy_sparse(files[part.name], disk, part.offset_bytes)
+        files[part.name].unlink()
+    write_table(disk, derived_uuid(definition.id, "disk"), partitions)
+    return disk
+
+
+def write_formats(definition: Definition, disk: Path) -> list[Output]:
+    """Make the other formats from the raw disk; digest and conversion run side by side."""
+    with ThreadPoolExecutor() as pool:
+        raw_digest = pool.submit(digest_of_file, disk)
+        outputs = []
+        if "qcow2" in definition.formats:
+            qcow2 = disk.with_suffix(".qcow2")
+            # one coroutine: the order of the clusters, and so the bytes, is that of the disk
+            convert = ["qemu-img", "convert", "-m", "1", "-f", "raw", "-O", "qcow2"]
+            run_command([*convert, str(disk), str(qcow2)])
+            outputs.append(Output(qcow2, "qcow2", digest_of_file(qcow2)))
+        outputs.insert(0, Output(disk, "raw", raw_digest.result()))
+    return outputs
+
+
+@contextmanager
+def building_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder in `out` for half-made files; removes it, and those of killed builds."""
+    out.mkdir(parents=True, exist_ok=True)
+    for leftover in out.glob(f"{BUILDING}*"):
+        remove_tree(leftover)
+    folder = out / f"{BUILDING}{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+
+
+def publish(outputs: list[Output], manifest: Mapping[str, object], out: Path) -> Path:
+    """Give the files their final names, the manifest last: with it the image is there."""
+    final = out / "manifest.json"
+    final.unlink(missing_ok=True)
+    for output in outputs:
+        output.path.replace(out / output.path.name)
+    temporary = outputs[0].path.parent / "manifest.json"
+    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
+    temporary.replace(final)
+    return final
+
+
+def _write_esp(definition: Definition, part: Partition, boot: Path, file: Path) -> None:
+    tree = file.with_suffix(".tree")
+    for folder in ("EFI/BOOT", "EFI/Linux", "loader"):
+        (tree / folder).mkdir(parents=True)
+    shutil.copyfile(boot / "BOOTX64.EFI", tree / "EFI/BOOT/BOOTX64.EFI")
+    shutil.copyfile(boot / "skerry.efi", tree / "EFI/Linux/skerry.efi")
+    (tree / "loader/loader.conf").write_text(LOADER_CONFIG, "utf-8")
+    own = volume_id(definition.id, part.name)
+    make_fat(file, tree, size_bytes=part.size_bytes, bits=32, label=part.label, own=own)
+    remove_tree(tree)
+
+
+def _write_seed(definition: Definition, part: Partition, file: Path) -> None:
+    tree = file.with_suffix(".tree")
+    tree.mkdir()
+    own = volume_id(definition.id, part.name)
+    make_fat(file, tree, size_bytes=part.size_bytes, bits=16, label=part.label, own=own)
+    tree.rmdir()
+
+
+def _write_ext4(definition: Definition, part: Partition, tree: Path, file: Path) -> None:
+    used = _used_bytes(tree)
+    if used + FREE_ROOT_BYTES > part.size_bytes:
+        raise FactoryError(
+            f"partition {part.name!r} is too small: {used >> 20} MiB of files in "
+            f"{part.size_bytes >> 20} MiB; raise [disk] root or size in image.toml"
+        )
+    make_ext4(
+        file,
+        tree,
+        size_bytes=part.size_bytes,
+        label=part.label,
+        own=derived_uuid(definition.id, f"file-system/{part.name}"),
+        hash_seed=derived_uuid(definition.id, f"hash/{part.name}"),
+    )
+
+
+def _used_bytes(tree: Path) -> int:
+    total = 0
+    for folder, _, files in os.walk(tree):
+        for name in files:
+            total += -(-(Path(folder) / name).lstat().st_size // 4096) * 4096
+    return total

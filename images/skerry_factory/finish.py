@@ -1,0 +1,86 @@
+"""The last changes of a tree before it becomes a disk: plain files, clean-up, the data part.
+
+The folders that outlive a slot move to a tree of their own, the data partition's; empty mount
+points stay. The result of the same layers is the same tree.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_factory.bootstrap import LOGS, UNREPEATABLE, clamp_times, empty_folders, remove_from
+from skerry_factory.command import run_command
+from skerry_factory.errors import HygieneError
+from skerry_factory.hygiene import find_leaks
+from skerry_factory.tree import copy_plain_files, mounted_tree
+
+PERSISTENT = {
+    "etc/skerry": "etc/skerry",
+    "var/lib/skerry": "lib/skerry",
+    "var/lib/docker": "lib/docker",
+    "var/lib/containerd": "lib/containerd",
+}
+"""Folder of the OS, and where it lies on the data partition."""
+
+REMOVED = (
+    "root/.ansible",
+    "root/.cache",
+    "etc/.pwd.lock",
+    "var/lib/dbus/machine-id",
+    "**/*.dpkg-old",
+)
+REMOVED_LOGS = ("var/log/*.log", "var/log/journal/*", "var/log/[bw]tmp*", "var/log/lastlog")
+EMPTIED = ("dev", "run", "tmp", "var/tmp", "var/cache/apt", "var/lib/apt/lists")
+
+
+@dataclass(frozen=True)
+class FinishedTree:
+    """The two trees of a disk."""
+
+    root: Path
+    data: Path
+
+
+@contextmanager
+def finished_tree(
+    layers: list[Path], work: Path, overlay: Path, apt_sources: str | None
+) -> Iterator[FinishedTree]:
+    """Yield the trees of root and data, complete and clean; raises HygieneError."""
+    data = work / "data"
+    data.mkdir()
+    with mounted_tree(layers, work) as tree:
+        copy_plain_files(overlay, tree.root)
+        if apt_sources is not None:
+            (tree.root / "etc/apt/sources.list").write_text(apt_sources, "utf-8")
+        _scrub(tree.root)
+        _split(tree.root, data)
+        (tree.root / "data").mkdir(exist_ok=True)
+        clamp_times([tree.root, data])
+        leaks = [*find_leaks(tree.root), *find_leaks(data)]
+        if leaks:
+            raise HygieneError(leaks)
+        yield FinishedTree(tree.root, data)
+
+
+def _scrub(root: Path) -> None:
+    remove_from(root, [*REMOVED, *REMOVED_LOGS, *LOGS, *UNREPEATABLE])
+    empty_folders(root, EMPTIED)
+    machine_id = root / "etc/machine-id"
+    machine_id.unlink(missing_ok=True)
+    machine_id.touch(0o444)
+
+
+def _split(root: Path, data: Path) -> None:
+    for name, target in PERSISTENT.items():
+        source, there = root / name, data / target
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            run_command(["cp", "-a", str(source), str(there)])
+            empty_folders(root, [name])
+        else:
+            source.mkdir(parents=True)
+            there.mkdir()
+    for folder in (data, *data.rglob("*")):
+        if folder.is_dir() and folder.relative_to(data).as_posix() in ("etc", "lib", "."):
+            folder.chmod(0o755)

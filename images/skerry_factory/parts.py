@@ -1,0 +1,71 @@
+"""What an image carries that this repository builds: the package and the containers."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skerry_factory.cache import Cache, digest_of_file, digest_of_files, key_of
+from skerry_factory.deb import build_deb
+from skerry_factory.definition import Definition
+from skerry_factory.errors import FactoryError
+from skerry_factory.paths import Checkout
+from skerry_factory.progress import Reporter
+
+
+@dataclass(frozen=True)
+class BuildParts:
+    """`folder` holds skerry.deb and preload/; it is mounted into the tree while the roles run."""
+
+    folder: Path
+    images: tuple[Mapping[str, Any], ...]
+    package_digest: str
+    preload_digest: str
+    keys: Mapping[str, str]
+
+
+def build_parts(
+    definition: Definition, cache: Cache, checkout: Checkout, report: Reporter
+) -> BuildParts:
+    """Build package and containers side by side and lay them out as the roles expect them."""
+    with ThreadPoolExecutor() as pool:
+        package = pool.submit(_package, definition, cache, checkout, report)
+        preload = _preload(definition, cache, checkout, report)
+        package_folder = package.result()
+    folder = cache.new_folder("parts")
+    shutil.copy2(next(package_folder.glob("*.deb")), folder / "skerry.deb")
+    shutil.copytree(preload, folder / "preload")
+    images = json.loads((folder / "preload/preload.json").read_text("utf-8"))["images"]
+    return BuildParts(
+        folder=folder,
+        images=tuple(images),
+        package_digest=digest_of_file(folder / "skerry.deb"),
+        preload_digest=digest_of_file(folder / "preload/preload.json"),
+        keys={"package": package_folder.name, "containers": preload.name},
+    )
+
+
+def _package(definition: Definition, cache: Cache, checkout: Checkout, report: Reporter) -> Path:
+    sources = [checkout.root / "runtime", Path(__file__).with_name("deb.py")]
+    key = key_of(definition.suite, digest_of_files(sources))
+    with report.step("package", "Debian package of the runtime") as step:
+        if cache.has("package", key):
+            step.done_as("cached")
+        return cache.fetch("package", key, lambda out: _make_package(definition, out))
+
+
+def _make_package(definition: Definition, out: Path) -> None:
+    build_deb(definition.suite, out)
+
+
+def _preload(definition: Definition, cache: Cache, checkout: Checkout, report: Reporter) -> Path:
+    if definition.preload:
+        raise FactoryError("containers cannot be built yet; leave [containers] preload empty")
+    return cache.fetch("containers", key_of([]), _no_containers)
+
+
+def _no_containers(out: Path) -> None:
+    (out / "preload.json").write_text('{"images": []}\n', "utf-8")

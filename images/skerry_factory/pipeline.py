@@ -1,0 +1,238 @@
+"""The steps of a build in their order, as they run inside the namespaces of the build.
+
+    bootstrap ─┬─ initramfs, kernel image ─────────────┐
+               ├─ roles ─ finish (scrub, hygiene) ─ disk, formats, manifest
+    containers ┤
+    package  ──┘
+
+Steps in different rows run side by side. Each is a pure function of its key; see cache.py.
+"""
+
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from skerry_factory import __version__
+from skerry_factory.bootstrap import Bootstrap, bootstrap, default_sources, plan_bootstrap
+from skerry_factory.cache import Cache, digest_of_files, exclusive, key_of
+from skerry_factory.definition import Definition, load_definition
+from skerry_factory.disk import (
+    Output,
+    building_folder,
+    kernel_command_line,
+    plan_partitions,
+    publish,
+    write_disk,
+    write_formats,
+)
+from skerry_factory.epoch import SOURCE_DATE_EPOCH
+from skerry_factory.finish import finished_tree
+from skerry_factory.initramfs import build_kernel_image
+from skerry_factory.packages import installed_packages
+from skerry_factory.parts import BuildParts, build_parts
+from skerry_factory.paths import Checkout
+from skerry_factory.progress import Reporter
+from skerry_factory.provision import RoleRun, paths_in_image, role_keys, run_roles
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to build; `inputs` is the digest of everything, which the manifest keeps."""
+
+    definition: Path
+    out: Path
+    cache: Path
+    checkout: Path
+    mirror: str | None
+    refresh: bool
+    inputs: str
+
+    def to_json(self) -> dict[str, object]:
+        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Job":
+        paths = {name: Path(fields[name]) for name in ("definition", "out", "cache", "checkout")}
+        return cls(
+            **paths,
+            mirror=fields["mirror"],
+            refresh=fields["refresh"],
+            inputs=fields["inputs"],
+        )
+
+
+def build_in_namespace(job: Job, report: Reporter) -> dict[str, object]:
+    """Build an image; returns the manifest's digest of the raw disk and what a person is told."""
+    cache = Cache(job.cache)
+    busy = f"another build uses {cache.root}"
+    with exclusive(cache.root / "lock", busy, lambda: report.note(f"  waiting: {busy}")):
+        cache.remove_leftovers()
+        try:
+            return _build(job, cache, Checkout(job.checkout), report)
+        finally:
+            cache.remove_leftovers()
+
+
+def _build(job: Job, cache: Cache, checkout: Checkout, report: Reporter) -> dict[str, object]:
+    definition = load_definition(job.definition)
+    plan = plan_bootstrap(definition, checkout, job.mirror)
+    base_key = bootstrap_key(plan)
+    with ThreadPoolExecutor() as pool:
+        parts_made = pool.submit(build_parts, definition, cache, checkout, report)
+        base = _bootstrap(plan, base_key, cache, report, refresh=job.refresh)
+        kernel_key, kernel_made = _start_kernel(definition, base_key, base, cache, report, pool)
+        parts = parts_made.result()
+        run = plan_roles(definition, parts, job.mirror)
+        keys = role_keys(run, base_key, checkout)
+        with report.step("roles", f"{len(run.roles)} roles") as step:
+            layers = run_roles(run, keys, base, parts.folder, cache, checkout, step)
+        boot = kernel_made.result()
+    inputs = {
+        "all": job.inputs,
+        "bootstrap": base_key,
+        "kernel": kernel_key,
+        "roles": keys[-1],
+        **parts.keys,
+    }
+    sources = default_sources(plan.suite, definition.mirror) if job.mirror else None
+    return _finish(job, definition, layers, boot, parts, sources, inputs, cache, report)
+
+
+def bootstrap_key(plan: Bootstrap) -> str:
+    """Return the key of the first layer; the release of the build host's tools is part of it."""
+    host = Path("/etc/os-release").read_text("utf-8")
+    return key_of(asdict(plan), SOURCE_DATE_EPOCH, host, _code("bootstrap"))
+
+
+def plan_roles(definition: Definition, parts: BuildParts, mirror: str | None) -> RoleRun:
+    """Return what the playbook gets; docs: images/README.md."""
+    variables: dict[str, object] = {
+        "image_phase": "install",
+        "image_id": definition.id,
+        "image_version": __version__,
+        "image_suite": definition.suite,
+        "image_arch": definition.arch,
+        "image_hostname": definition.hostname,
+        "image_timezone": definition.timezone,
+        "image_users": [asdict(user) for user in definition.users],
+        "image_network": {"dhcp": definition.dhcp},
+        "image_mirror": mirror or "",
+        **paths_in_image(),
+        **definition.role_vars,
+    }
+    inputs = {"runtime_package": parts.package_digest, "preload_folder": parts.preload_digest}
+    return RoleRun(definition.roles, variables, inputs)
+
+
+def _bootstrap(plan: Bootstrap, key: str, cache: Cache, report: Reporter, *, refresh: bool) -> Path:
+    with report.step("bootstrap", f"{plan.suite}, {len(plan.packages)} packages") as step:
+        entry = cache.entry("bootstrap", key)
+        if refresh and entry.is_dir():
+            shutil.rmtree(entry)
+        if entry.is_dir():
+            step.done_as("cached")
+        else:
+            step.waits_for("mmdebstrap to download and install Debian packages")
+            cache.fetch("bootstrap", key, lambda folder: bootstrap(plan, folder / "tree"))
+        return entry / "tree"
+
+
+def _start_kernel(
+    definition: Definition,
+    base_key: str,
+    base: Path,
+    cache: Cache,
+    report: Reporter,
+    pool: ThreadPoolExecutor,
+) -> tuple[str, "Future[Path]"]:
+    cmdline = kernel_command_line(definition)
+    own_files = definition.overlay / "etc/initramfs-tools"
+    key = key_of(base_key, cmdline, digest_of_files([own_files]), _code("initramfs", "uki", "tree"))
+
+    def make() -> Path:
+        with report.step("kernel", "initramfs, unified kernel image") as step:
+            if cache.has("kernel", key):
+                step.done_as("cached")
+            step.waits_for("mkinitramfs")
+            return cache.fetch(
+                "kernel",
+                key,
+                lambda folder: build_kernel_image(base, definition.overlay, cmdline, folder),
+            )
+
+    return key, pool.submit(make)
+
+
+def _finish(
+    job: Job,
+    definition: Definition,
+    layers: list[Path],
+    boot: Path,
+    parts: BuildParts,
+    apt_sources: str | None,
+    inputs: Mapping[str, str],
+    cache: Cache,
+    report: Reporter,
+) -> dict[str, object]:
+    work = cache.new_folder("finish")
+    with building_folder(job.out) as building:
+        with report.step("finish", "scrub, hygiene, disk") as step:
+            step.waits_for("the check that nothing unique or secret is left")
+            with finished_tree(layers, work, definition.overlay, apt_sources) as tree:
+                step.waits_for("the file systems")
+                disk = write_disk(definition, tree, boot, building)
+                packages = installed_packages(tree.root)
+        with report.step("formats", ", ".join(definition.formats)) as step:
+            step.waits_for("digests and conversion")
+            outputs = write_formats(definition, disk)
+            step.done_as(f"{len(packages)} packages, sha256 {outputs[0].sha256[:12]}…")
+        manifest = _manifest(definition, parts, packages, outputs, inputs)
+        publish(outputs, manifest, job.out)
+    return {"packages": len(packages), "sha256": outputs[0].sha256}
+
+
+def _manifest(
+    definition: Definition,
+    parts: BuildParts,
+    packages: list[dict[str, str]],
+    outputs: list[Output],
+    inputs: Mapping[str, str],
+) -> dict[str, object]:
+    """Return manifest.json as docs/interfaces.md §6 describes it."""
+    return {
+        "id": definition.id,
+        "version": __version__,
+        "suite": definition.suite,
+        "arch": definition.arch,
+        "packages": packages,
+        "containers": [{"ref": image["ref"], "id": image["id"]} for image in parts.images],
+        "partitions": [
+            {
+                "name": part.name,
+                "label": part.label,
+                "offset_bytes": part.offset_bytes,
+                "size_bytes": part.size_bytes,
+                "uuid": str(part.uuid),
+            }
+            for part in plan_partitions(definition)
+        ],
+        "outputs": [
+            {
+                "file": output.path.name,
+                "format": output.format,
+                "size_bytes": output.path.stat().st_size,
+                "sha256": output.sha256,
+            }
+            for output in outputs
+        ],
+        "inputs": dict(inputs),
+    }
+
+
+def _code(*modules: str) -> str:
+    """Return the digest of the code of some steps: a changed step makes its results anew."""
+    folder = Path(__file__).parent
+    return digest_of_files([folder / f"{name}.py" for name in modules])
