@@ -1,9 +1,10 @@
-"""The `skerry` command: finds the verbs, parses the command line, turns errors into exit statuses.
+"""The `skerry` command: finds the verbs, parses the command line, makes errors exit statuses.
 
-A verb is a module of this package with `register(subparsers)`, which adds one parser and sets its default
-`run` to a function `(Namespace) -> int`, the exit status. Heavy imports belong inside `run`, so that every
-invocation pays only for its own verb. Exit status: 0 done, 1 failed or problems found, 2 usage.
-Data goes to standard output, talk to standard error.
+A verb is a module of this package with `register(subparsers)`, which adds one parser and sets its
+default `run` to a function `(Namespace) -> int`, the exit status. Heavy imports belong in `run`: then
+every invocation pays only for its own verb. A module whose name begins with `_` is no verb.
+Exit status: 0 done, 1 failed or problems found, 2 usage. Data goes to standard output, talk to
+standard error.
 """
 
 import argparse
@@ -18,8 +19,6 @@ import skerry.cli
 from skerry import __version__
 from skerry.base.errors import SkerryError
 
-type_of_subparsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every verb of the package, in alphabetical order."""
@@ -29,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"skerry {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for module in sorted(pkgutil.iter_modules(skerry.cli.__path__), key=lambda found: found.name):
-        if module.name != "main":
+        if module.name != "main" and not module.name.startswith("_"):
             _register_of(module.name)(subparsers)
     return parser
 

@@ -30,11 +30,11 @@ Table = dict[str, object]
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file of a generation."""
+    """A file to write; no owner means that of apply, which is root."""
 
     data: bytes
-    uid: int
-    gid: int
+    uid: int | None
+    gid: int | None
     mode: int = 0o600
 
 
@@ -73,7 +73,7 @@ def make_plan(config: Config, site: Site) -> Plan:
     wanted = deployment(config)
     if wanted is not None:
         text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
-        files["deployment.json"] = PlannedFile(text.encode(), 0, site.ids.edged, 0o640)
+        files["deployment.json"] = PlannedFile(text.encode(), None, site.ids.edged, 0o640)
     return Plan(files, placed)
 
 

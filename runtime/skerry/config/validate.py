@@ -267,7 +267,8 @@ def _missing_key(path: KeyPath, expected: str | None) -> Finding:
 
 
 def _not_one_of(value: object, choices: Sequence[object], path: KeyPath) -> Finding:
-    near = nearest(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
+    several = len(set(map(str, choices))) > 1
+    near = nearest(value, [str(c) for c in choices]) if isinstance(value, str) and several else None
     return Finding(path, f"{show(value)} is not a choice", _one_of(choices), near)
 
 
