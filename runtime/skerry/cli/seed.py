@@ -1,0 +1,89 @@
+"""`skerry seed apply`: by hand, and at every boot before the services (docs/seed.md)."""
+
+import argparse
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from skerry.config.apply import Device
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser("seed", help="apply the seed of this device")
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    apply = verbs.add_parser("apply", help="apply a seed that has not been applied yet")
+    place = apply.add_mutually_exclusive_group()
+    place.add_argument("--from", dest="folder", metavar="DIR", help="default: the seed partition")
+    place.add_argument(
+        "--boot", action="store_true", help="before the services: also set host name and network"
+    )
+    apply.add_argument("--dry-run", action="store_true", help="only say what would change")
+    apply.add_argument("--output", choices=("text", "json"), default="text")
+    apply.set_defaults(run=run_apply)
+
+
+def run_apply(options: argparse.Namespace) -> int:
+    """Apply a seed; exit status 1 if it is refused, 0 also if there is none."""
+    from skerry.cli._device import needs_root, this_device
+    from skerry.host import seed
+
+    needs_root("applying a seed")
+    folder = None if options.folder is None else Path(options.folder)
+    device = this_device(booting=options.boot, seed=folder)
+    if folder is not None:
+        return _apply(folder, device, options, lambda _: nullcontext())
+    if options.boot:
+        seed.put_in_force(device.paths.etc)
+    disks = seed.find_seeds()
+    if not disks:
+        _say(options, {"result": "no-seed"}, f"no disk has the label {seed.LABEL}")
+        return 0
+    with seed.mounted(disks[0]) as mount_point:
+        status = _apply(mount_point, device, options, seed.writable)
+    if options.boot:
+        seed.put_in_force(device.paths.etc)
+    return status
+
+
+def _apply(
+    folder: Path,
+    device: "Device",
+    options: argparse.Namespace,
+    writable: "Callable[[Path], AbstractContextManager[None]]",
+) -> int:
+    from skerry.cli.config import print_outcome
+    from skerry.config.seed import SeedError
+    from skerry.config.seeding import apply_seed, explain, must_wipe, wipe
+
+    try:
+        seeded = apply_seed(folder, device, dry_run=options.dry_run)
+    except SeedError as error:
+        reason = str(error)
+        _say(options, {"result": "refused", "reason": reason}, "")
+        sys.stderr.write(f"skerry: seed refused: {reason}\n")
+    else:
+        reason = seeded.reason
+        print_outcome(seeded.outcome, options.output)
+        if reason:
+            sys.stderr.write("skerry: seed refused; the device goes on with what it had\n")
+    if reason and not options.dry_run:
+        with writable(folder):
+            explain(folder, reason)
+    elif not reason and must_wipe(folder, device):
+        with writable(folder):
+            wipe(folder, device)
+    return 1 if reason else 0
+
+
+def _say(options: argparse.Namespace, value: dict[str, str], text: str) -> None:
+    if options.output == "json":
+        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    elif text:
+        sys.stdout.write(f"{text}\n")
