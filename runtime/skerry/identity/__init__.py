@@ -1,0 +1,1 @@
+"""identityd: who this device is, and who its modules are."""
