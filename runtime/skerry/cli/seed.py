@@ -32,6 +32,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run_apply(options: argparse.Namespace) -> int:
     """Apply a seed; exit status 1 if it is refused, 0 also if there is none."""
     from skerry.cli._device import needs_root, this_device
+    from skerry.config.seed import is_empty
     from skerry.host import seed
 
     needs_root("applying a seed")
@@ -41,15 +42,16 @@ def run_apply(options: argparse.Namespace) -> int:
         return _apply(folder, device, options, lambda _: nullcontext())
     if options.boot:
         seed.put_in_force(device.paths.etc)
-    disks = seed.find_seeds()
-    if not disks:
-        _say(options, {"result": "no-seed"}, f"no disk has the label {seed.LABEL}")
-        return 0
-    with seed.mounted(disks[0]) as mount_point:
-        status = _apply(mount_point, device, options, seed.writable)
-    if options.boot:
-        seed.put_in_force(device.paths.etc)
-    return status
+    for disk in seed.find_seeds():
+        with seed.mounted(disk) as mount_point:
+            if is_empty(mount_point):
+                continue
+            status = _apply(mount_point, device, options, seed.writable)
+        if options.boot:
+            seed.put_in_force(device.paths.etc)
+        return status
+    _say(options, {"result": "no-seed"}, f"no disk with the label {seed.LABEL} holds a seed")
+    return 0
 
 
 def _apply(

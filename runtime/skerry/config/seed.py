@@ -46,6 +46,11 @@ def seed_digest(folder: Path) -> str:
     return hashlib.sha256(_manifest_bytes(folder)).hexdigest()
 
 
+def is_empty(folder: Path) -> bool:
+    """Tell whether a seed partition has not been stamped."""
+    return not (folder / MANIFEST).exists() and not any(_tree(folder, folder))
+
+
 def read_seed(folder: Path) -> Seed:
     """Read and verify a seed; SeedError says everything that is wrong with it."""
     data = _manifest_bytes(folder)
@@ -62,7 +67,7 @@ def read_seed(folder: Path) -> Seed:
         raise SeedError(f"the seed has {len(names)} files, expected at most {MAX_FILES}")
     files: dict[str, bytes] = {}
     for name in names:
-        if name in wanted and _NAMES.fullmatch(name):
+        if name in wanted and name not in strange:
             try:
                 files[name] = read_limited(folder / name, MAX_BYTES)
             except (OSError, FileTooLargeError) as error:

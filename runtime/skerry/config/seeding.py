@@ -1,9 +1,10 @@
 """Applies a seed once: its configuration like any other, then its keys, network and name.
 
 Everything of the seed is first staged in /etc/skerry/.seed, where a full disk shows before anything
-has changed; then the configuration is applied; then the staged files are renamed into place. Applied
-digests are kept in seeds.json: a crash before that line leaves a seed to apply again, which changes
-nothing twice; a crash after it leaves only the secrets on the seed to wipe, which is done next time.
+has changed; then the configuration is applied; then the staged files are renamed into place. What
+the seed does not have stays as it is. Applied digests are kept in seeds.json: a crash before that
+line leaves a seed to apply again, which changes nothing twice; a crash after it leaves only the
+secrets on the seed to wipe, which is done next time.
 """
 
 import json
