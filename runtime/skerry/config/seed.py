@@ -58,9 +58,8 @@ def read_seed(folder: Path) -> Seed:
     names = sorted(_tree(folder, folder))
     problems = [f"{name} is missing" for name in sorted(wanted) if name not in names]
     problems += [f"{name} is not in {MANIFEST}" for name in names if name not in wanted]
-    problems += [
-        f"{name!r} has no place in a seed" for name in wanted if not _NAMES.fullmatch(name)
-    ]
+    strange = [name for name in wanted if not _NAMES.fullmatch(name)]
+    problems += [f"{name!r} has no place in a seed" for name in strange]
     if CONFIG not in wanted:
         problems.append(f"{MANIFEST} names no {CONFIG}")
     if len(names) > MAX_FILES:
