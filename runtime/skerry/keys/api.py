@@ -14,6 +14,7 @@ from skerry.base.fields import b64, octets, table, text
 from skerry.base.http import HttpError, Request, Response, Router
 from skerry.base.log import Logger
 from skerry.keys import crypto
+from skerry.keys.crypto import KeyPair
 from skerry.keys.errors import KeyFileError, ParameterError, UnauthorizedError
 from skerry.keys.handle import seal, unseal
 from skerry.keys.model import (
@@ -26,7 +27,7 @@ from skerry.keys.model import (
     check_usage,
     choose_algorithm,
 )
-from skerry.keys.store import SYMMETRIC_BYTES, KeyPair, KeyStore
+from skerry.keys.store import SYMMETRIC_BYTES, KeyStore
 
 API_VERSIONS = ("2020-09-01", "2021-05-01")
 HANDLE_KEY_ID = "handle-validation-key"

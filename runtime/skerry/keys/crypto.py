@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from skerry.keys.errors import ParameterError
-from skerry.keys.store import KeyPair
+
+KeyPair = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _TAG_BYTES = 16
 _AES_BYTES = 32

@@ -16,10 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from skerry.base.files import fsync_folder, id_file_name, read_limited, remove, write_atomic
+from skerry.keys.crypto import KeyPair
 from skerry.keys.errors import KeyFileError, ParameterError
 from skerry.keys.model import PairAlgorithm
-
-KeyPair = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 SYMMETRIC_BYTES = 32
 _MAX_SYMMETRIC_BYTES = 4096
