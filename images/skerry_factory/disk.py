@@ -24,7 +24,7 @@ from skerry_factory.command import run_command
 from skerry_factory.definition import ESP_BYTES, SEED_BYTES, Definition
 from skerry_factory.epoch import derived_uuid, volume_id
 from skerry_factory.errors import FactoryError
-from skerry_factory.filesystems import copy_sparse, make_ext4, make_fat
+from skerry_factory.filesystems import copy_sparse, digest_of_sparse, make_ext4, make_fat
 from skerry_factory.finish import FinishedTree
 from skerry_factory.gpt import (
     ALIGNMENT_BYTES,
@@ -103,7 +103,7 @@ def write_disk(definition: Definition, tree: FinishedTree, boot: Path, work: Pat
 def write_formats(definition: Definition, disk: Path) -> list[Output]:
     """Make the other formats from the raw disk; digest and conversion run side by side."""
     with ThreadPoolExecutor() as pool:
-        raw_digest = pool.submit(digest_of_file, disk)
+        raw_digest = pool.submit(digest_of_sparse, disk)
         outputs = []
         if "qcow2" in definition.formats:
             qcow2 = disk.with_suffix(".qcow2")

@@ -4,6 +4,8 @@ The same folder gives the same bytes. mke2fs before 1.47.1 takes access and chan
 disk of the build, so debugfs sets them afterwards in one pass.
 """
 
+import errno
+import hashlib
 import os
 import re
 import uuid
@@ -14,6 +16,7 @@ from pathlib import Path
 from skerry_factory.command import run_command
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 
+CHUNK_BYTES = 1 << 20
 ROOT_INODE = 2
 FIRST_FREE_INODE = 11
 
@@ -68,29 +71,43 @@ def _content(tree: Path) -> Iterator[tuple[bool, Path]]:
 
 def copy_sparse(source: Path, target: Path, offset_bytes: int) -> None:
     """Copy the data of a sparse file into another one at an offset; holes stay holes."""
-    size = source.stat().st_size
-    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    writer = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        at = 0
-        while (start := _next_data(reader, at, size)) is not None:
-            at = os.lseek(reader, start, os.SEEK_HOLE)
-            _copy_range(reader, writer, start, at - start, offset_bytes + start)
-    finally:
-        os.close(reader)
-        os.close(writer)
+    with source.open("rb") as reader, target.open("r+b") as writer:
+        for start, end, is_data in _extents(reader.fileno()):
+            if is_data:
+                _copy_range(reader.fileno(), writer.fileno(), start, end, offset_bytes)
 
 
-def _next_data(descriptor: int, at: int, size: int) -> int | None:
-    if at >= size:
-        return None
-    try:
-        return os.lseek(descriptor, at, os.SEEK_DATA)
-    except OSError:
-        return None
+def digest_of_sparse(file: Path) -> str:
+    """Return the sha256 of a sparse file without reading its holes."""
+    digest, zeros = hashlib.sha256(), bytes(CHUNK_BYTES)
+    with file.open("rb", buffering=0) as reader:
+        for start, end, is_data in _extents(reader.fileno()):
+            for at in range(start, end, CHUNK_BYTES):
+                length = min(CHUNK_BYTES, end - at)
+                piece = os.pread(reader.fileno(), length, at) if is_data else zeros[:length]
+                digest.update(piece)
+    return digest.hexdigest()
 
 
-def _copy_range(reader: int, writer: int, start: int, length: int, target: int) -> None:
-    while length:
-        copied = os.copy_file_range(reader, writer, length, start, target)
-        start, target, length = start + copied, target + copied, length - copied
+def _extents(descriptor: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield `(start, end, is data)` of a file from its first byte to its last."""
+    at, size = 0, os.fstat(descriptor).st_size
+    while at < size:
+        try:
+            data = os.lseek(descriptor, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = size
+        if data > at:
+            yield at, data, False
+        if data < size:
+            at = os.lseek(descriptor, data, os.SEEK_HOLE)
+            yield data, at, True
+        else:
+            at = size
+
+
+def _copy_range(reader: int, writer: int, start: int, end: int, offset: int) -> None:
+    while start < end:
+        start += os.copy_file_range(reader, writer, end - start, start, offset + start)

@@ -46,7 +46,8 @@ def mounted_tree(layers: Sequence[Path], work: Path) -> Iterator[MountedTree]:
 def enterable(root: Path, build_files: Path | None = None) -> Iterator[None]:
     """Make a tree fit to run programs in; asserts at the end that none is left."""
     if build_files is not None:
-        (root / BUILD_FILES).mkdir(parents=True)
+        # a snapshot taken between two roles has the folder already
+        (root / BUILD_FILES).mkdir(parents=True, exist_ok=True)
     try:
         _mount_system(root, build_files)
         yield
