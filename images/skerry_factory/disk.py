@@ -74,7 +74,7 @@ def kernel_command_line(definition: Definition) -> list[str]:
     """Return the arguments of the kernel; the last console gets the messages of the boot."""
     root = next(part for part in plan_partitions(definition) if part.name == "root-a")
     arguments = [f"root=PARTUUID={root.uuid}", "rootfstype=ext4", "rw"]
-    arguments += ["console=tty0", "console=ttyS0,115200n8", "panic=30"]
+    arguments += ["console=tty0", "console=ttyS0,115200n8", "quiet", "panic=30"]
     return [*arguments, *definition.kernel_arguments]
 
 

@@ -1,0 +1,76 @@
+"""Runs on an appliance, as root, sent over SSH: what the device is and does, as one JSON object.
+
+{"identity": {…}, "edge_ca": "<PEM>", "modules": [{…}], "logs": "…", "pss_kib": {"<service>": n}}
+
+A part that cannot be had is null, and `errors` says why; nothing here changes the device.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from skerry.base.client import ServiceClient
+
+RUN = Path("/run/skerry")
+NATIVE = ("keys", "certs", "tpm", "identity", "workloads")
+
+
+def identity() -> object:
+    service = ServiceClient(RUN / "identityd.sock", "2022-08-01")
+    return service.post("/identities/device", {"type": "aziot"})
+
+
+def edge_ca() -> object:
+    service = ServiceClient(RUN / "certd.sock", "2020-09-01")
+    return service.get("/certificates/aziot-edged-ca")
+
+
+def modules() -> object:
+    return ServiceClient(RUN / "mgmt.sock", "2022-08-03").get("/modules")
+
+
+def logs(module: str) -> str:
+    done = subprocess.run(
+        ["skerry", "logs", module], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def pss_kib() -> dict[str, int]:
+    """Proportional memory of each native service that runs now, by its domain."""
+    found: dict[str, int] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            rollup = (process / "smaps_rollup").read_text()
+        except OSError:
+            continue  # it ended meanwhile, or is a thread of the kernel
+        for domain in NATIVE:
+            if f"skerry.{domain}.service" in words:
+                pss = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+                found[domain] = found.get(domain, 0) + int(pss.split()[1])
+    return found
+
+
+def main(module: str) -> None:
+    parts: dict[str, Callable[[], object]] = {
+        "identity": identity,
+        "edge_ca": edge_ca,
+        "modules": modules,
+        "logs": lambda: logs(module),
+        "pss_kib": pss_kib,
+    }
+    told: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for name, ask in parts.items():
+        try:
+            told[name] = ask()
+        except Exception as error:  # noqa: BLE001 - each part stands alone, and its reason is told
+            told[name], errors[name] = None, f"{type(error).__name__}: {error}"
+    sys.stdout.write(json.dumps({**told, "errors": errors}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
