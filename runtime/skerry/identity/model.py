@@ -31,16 +31,11 @@ class Settings:
     The hub name of a standalone device is its host name, the gateway is the hub or the parent.
     """
 
-    hostname: str
+    hub_name: str
     device_id: str
     parent_hostname: str | None
     principals: tuple[Principal, ...]
     max_requests: int
-
-    @property
-    def hub_name(self) -> str:
-        """Return the hub that this device's identity belongs to."""
-        return self.hostname
 
     @property
     def gateway_host(self) -> str:
@@ -74,6 +69,9 @@ def parse_settings(settings: Mapping[str, object]) -> Settings:
         raise SettingsError(
             f"provisioning.source {source!r} is not part of this version; expected 'standalone'"
         )
+    hub_name = provisioning.get("iothub_hostname", hostname)
+    if not isinstance(hub_name, str) or not hub_name:
+        raise SettingsError(f"provisioning.iothub_hostname is {hub_name!r}, expected a host name")
     device_id = provisioning.get("device_id", hostname)
     if not isinstance(device_id, str) or not _usable(device_id):
         raise SettingsError(f"provisioning.device_id is {device_id!r}, expected a device id")
@@ -87,7 +85,7 @@ def parse_settings(settings: Mapping[str, object]) -> Settings:
     if not isinstance(principals, list):
         raise SettingsError(f"principal is {principals!r}, expected an array of tables")
     return Settings(
-        hostname=hostname,
+        hub_name=hub_name,
         device_id=device_id,
         parent_hostname=parent,
         principals=tuple(_principal(entry) for entry in principals),
