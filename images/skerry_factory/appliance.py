@@ -1,8 +1,7 @@
 """A booted appliance, reached over SSH: what the demonstration, the bench and the tests ask of it.
 
 The host key is taken once, right after the boot, from a machine that was made a moment ago and
-listens on loopback; from then on nothing else is accepted. One SSH connection is shared by all
-commands, since logging in is what costs most on an emulated machine; `close` ends it.
+listens on loopback; from then on nothing else is accepted.
 """
 
 import json
@@ -21,8 +20,10 @@ from skerry_factory.boot import Machine
 from skerry_factory.demo import Identity, Workload
 from skerry_factory.errors import MachineError
 from skerry_factory.paths import package_data
-from skerry_factory.validate import ALIAS, Target, Validation, validate
+from skerry_factory.ssh import ALIAS, Target, shared_connection
+from skerry_factory.validate import Validation, validate
 
+LOOPBACK = "127.0.0.1"
 USER = "tech"
 LOGIN_SECONDS = 900.0
 COMMAND_SECONDS = 120.0
@@ -44,30 +45,17 @@ class Probe:
 
 
 class BootedAppliance:
-    """One running machine and a way to log in as its administrator."""
+    """One running machine and a way to log in as its administrator; made by `booted`."""
 
-    def __init__(self, machine: Machine, device: str, key: Path, folder: Path) -> None:
+    def __init__(self, machine: Machine, device: str, target: Target, config: Path) -> None:
         self.machine = machine
         self.device = device
-        self.folder = folder
-        known_hosts = folder / "known_hosts"
-        self.target = Target("127.0.0.1", machine.ssh_port, USER, key, known_hosts)
+        self.target = target
+        self._config = config
 
     @property
     def how(self) -> str:
         return "with KVM" if self.machine.kvm else "no usable KVM: emulated"
-
-    def pin_host_key(self) -> None:
-        """Take the machine's host key; nothing else is accepted afterwards."""
-        command = ["ssh-keyscan", "-T", "30", "-t", "ed25519", "-p", str(self.target.port)]
-        done = subprocess.run(
-            [*command, self.target.host], capture_output=True, timeout=60, check=False
-        )
-        if not done.stdout.strip():
-            said = done.stderr.decode(errors="replace").strip()
-            raise MachineError(f"the appliance shows no ed25519 host key: {said}")
-        write_atomic(self.target.known_hosts, done.stdout, mode=0o600)
-        write_atomic(self._config, self._ssh_config().encode(), mode=0o600)
 
     def run(
         self, command: str, *, stdin: str = "", timeout_seconds: float = COMMAND_SECONDS
@@ -124,7 +112,9 @@ class BootedAppliance:
         return None
 
     def validate(self, waits_for: Callable[[str], None]) -> Validation:
-        return validate(self.target, self.folder, appliance=self.device, waits_for=waits_for)
+        return validate(
+            self.target, self._config.parent, appliance=self.device, waits_for=waits_for
+        )
 
     def console_tail(self) -> str:
         return "\n".join(self.machine.console().replace("\r", "").splitlines()[-CONSOLE_LINES:])
@@ -136,24 +126,6 @@ class BootedAppliance:
             if time.monotonic() > deadline:
                 raise MachineError(f"the appliance did not answer within {seconds:.0f} s")
             time.sleep(POLL_SECONDS)
-
-    def close(self) -> None:
-        """End the shared SSH connection."""
-        self._control("exit")
-
-    def _control(self, command: str) -> None:
-        line = ["ssh", "-F", str(self._config), "-O", command, ALIAS]
-        subprocess.run(line, capture_output=True, timeout=30, check=False)
-
-    @property
-    def _config(self) -> Path:
-        return self.folder / "ssh_config.shared"
-
-    def _ssh_config(self) -> str:
-        # a socket's path may have 107 characters, so it lies with the machine's own sockets
-        sockets = self.machine.short_folder / "ssh"
-        shared = ["ControlMaster auto", "ControlPersist 120", f'ControlPath "{sockets}"']
-        return "\n".join([self.target.ssh_config(), *(f"  {line}" for line in shared)]) + "\n"
 
 
 def _expiry(edge_ca: dict[str, Any] | None) -> str | None:
@@ -175,9 +147,17 @@ def booted(
     folder.mkdir(parents=True, exist_ok=True)
     with machine:
         machine.wait_for_ssh(key, USER, LOGIN_SECONDS, waits_for)
-        appliance = BootedAppliance(machine, device, key, folder)
-        appliance.pin_host_key()
-        try:
-            yield appliance
-        finally:
-            appliance.close()
+        target = Target(LOOPBACK, machine.ssh_port, USER, key, folder / "known_hosts")
+        write_atomic(target.known_hosts, host_key(target), mode=0o600)
+        with shared_connection(target, folder / "ssh_config.shared") as config:
+            yield BootedAppliance(machine, device, target, config)
+
+
+def host_key(target: Target) -> bytes:
+    """Return the line of a known_hosts file that a host shows for itself."""
+    command = ["ssh-keyscan", "-T", "30", "-t", "ed25519", "-p", str(target.port), target.host]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    if not done.stdout.strip():
+        said = done.stderr.decode(errors="replace").strip()
+        raise MachineError(f"the appliance shows no ed25519 host key: {said}")
+    return done.stdout

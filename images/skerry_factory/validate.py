@@ -4,8 +4,7 @@ The checks are the roles' own verify modules, `tests/roles/*/test_verify.py`, ma
 They run in a pytest of their own, so that a broken check cannot harm the caller. Three files are
 written to the report folder: `ssh_config`, `junit.xml`, `report.html`.
 
-The host key is pinned: SSH accepts only what `Target.known_hosts` names, and logs in only with
-`Target.identity_file`. Nothing of the operator's own SSH configuration is read.
+How to log in is in `skerry_factory.ssh`; the host key is pinned there.
 """
 
 import os
@@ -22,52 +21,18 @@ from xml.etree import ElementTree
 
 import jinja2
 
-from skerry.base.errors import SkerryError
 from skerry.base.files import write_atomic
+from skerry_factory.errors import FactoryError
+from skerry_factory.paths import Checkout, package_data
+from skerry_factory.ssh import ALIAS, Target, shared_connection
 
-ROOT = Path(__file__).resolve().parents[2]
-CHECKS = "tests/roles"
-ALIAS = "appliance"
 TIMEOUT_SECONDS = 900.0
 FINISHED = re.compile(r"(?P<area>\w+)/test_verify\.py::.*\[ *(?P<percent>\d+)%\]")
 """A line that `pytest -v` prints for a finished check."""
 
 
-class ValidationError(SkerryError):
+class ValidationError(FactoryError):
     """The checks could not be run at all; a failed check is not an error but a result."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A running appliance and what is needed to log in as its administrator."""
-
-    host: str
-    port: int
-    user: str
-    identity_file: Path
-    known_hosts: Path
-
-    def ssh_config(self) -> str:
-        """The whole SSH configuration of a validation; `ssh -F` reads it instead of the user's."""
-        options = {
-            "HostName": self.host,
-            "Port": self.port,
-            "User": self.user,
-            "IdentityFile": _quoted(self.identity_file),
-            "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": _quoted(self.known_hosts),
-            "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes",
-            "BatchMode": "yes",
-            "ConnectTimeout": 20,
-            "ServerAliveInterval": 15,
-            "LogLevel": "ERROR",
-        }
-        return "\n".join([f"Host {ALIAS}", *(f"  {key} {value}" for key, value in options.items())])
-
-
-def _quoted(path: Path) -> str:
-    return f'"{path.resolve()}"'
 
 
 @dataclass(frozen=True)
@@ -137,11 +102,9 @@ def _check(case: ElementTree.Element) -> Check:
 
 def render_report(validation: Validation) -> str:
     """Return the report as one HTML page that needs nothing else."""
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("data"))
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("report.html.j2").render(validation=validation)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(package_data("report.html.j2").read_text("utf-8"))
+    return template.render(validation=validation)
 
 
 def table(validation: Validation) -> str:
@@ -168,33 +131,34 @@ def validate(
     *,
     appliance: str,
     waits_for: Callable[[str], None] = lambda what: None,
-    checks: Path = ROOT / CHECKS,
+    checks: Path | None = None,
 ) -> Validation:
     """Run all checks against `target`; `waits_for` is told how far they are."""
+    checks = checks or Checkout.of_package().root / "tests" / "roles"
     if not checks.is_dir():
         raise ValidationError(f"no checks at {checks}; validate runs from a checkout of Skerry")
     report_folder.mkdir(parents=True, exist_ok=True)
-    config, junit = report_folder / "ssh_config", report_folder / "junit.xml"
-    write_atomic(config, (target.ssh_config() + "\n").encode(), mode=0o600)
+    junit, report = report_folder / "junit.xml", report_folder / "report.html"
     junit.unlink(missing_ok=True)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    output = _run_pytest(config, junit, checks, waits_for)
+    with shared_connection(target, report_folder / "ssh_config") as config:
+        output = _run_pytest(config, junit, checks, waits_for)
     if not junit.is_file():
         raise ValidationError(f"the checks did not run:\n{output}")
     found = checks_of_junit(junit.read_text())
     if not found:
         raise ValidationError(f"no check was selected:\n{output}")
-    report = report_folder / "report.html"
     validation = Validation(appliance, started, time.monotonic() - clock, found, report)
     write_atomic(report, render_report(validation).encode(), mode=0o644)
     return validation
 
 
 def _run_pytest(config: Path, junit: Path, checks: Path, waits_for: Callable[[str], None]) -> str:
+    root = Checkout.of_package().root
     command = [sys.executable, "-m", "pytest", str(checks), "-m", "appliance", "-v"]
     command += [
         "-c",
-        str(ROOT / "pyproject.toml"),
+        str(root / "pyproject.toml"),
         "--color=no",
         "--tb=short",
         "-p",
@@ -210,7 +174,7 @@ def _run_pytest(config: Path, junit: Path, checks: Path, waits_for: Callable[[st
     lines: list[str] = []
     with subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=root,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

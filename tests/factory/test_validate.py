@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from skerry_factory.ssh import Target
 from skerry_factory.validate import (
-    Target,
     Validation,
     ValidationError,
     checks_of_junit,
