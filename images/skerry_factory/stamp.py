@@ -1,8 +1,8 @@
 """Stamping: one device's seed on a copy of an image.
 
-The copy is a qcow2 overlay (milliseconds, a few hundred KiB) or a raw file to be flashed. The seed is
-laid out as docs/seed.md says, made as a small FAT file system and written at the offset of the seed
-partition. A configuration that `skerry config check` refuses never gets onto a device.
+The copy is a qcow2 overlay (milliseconds, a few hundred KiB) or a raw file to be flashed. The seed
+is laid out as docs/seed.md says, made as a small FAT file system and written at the offset of the
+seed partition. A configuration that `skerry config check` refuses never gets onto a device.
 
     <out>/devices/<name>.qcow2           an overlay, as large as asked for
     <out>/devices/.base-<digest>.qcow2   what overlays refer to: a hard link of the image, so that a
@@ -60,7 +60,7 @@ class StampedDevice:
 def stamp(
     image: Path, seed: Seed, *, disk_format: str = "qcow2", size_bytes: int = DEFAULT_SIZE_BYTES
 ) -> StampedDevice:
-    """Stamp a device from the image in the folder `image`; writes nothing when anything is wrong."""
+    """Stamp a device from the image in a folder; writes nothing when anything is wrong."""
     manifest = read_manifest(image / "manifest.json")
     if manifest is None:
         raise FactoryError(f"there is no image in {image}; run: skerry-factory build {image.name}")
@@ -175,7 +175,7 @@ def _overlay(image: Path, manifest: Mapping[str, Any], target: Path, size_bytes:
 
 
 def _write_into_qcow2(file_system: Path, disk: Path, partition: Mapping[str, Any]) -> None:
-    # everything behind the last written sector is a hole in the new seed and in the image's empty one
+    # behind the last written sector both the new seed and the empty one of the image are holes
     used = _end_of_data(file_system)
     os.truncate(file_system, used)
     write = f"write -q -s {file_system.name} {partition['offset_bytes']} {used}"
