@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 from skerry.config import emit
 from skerry.config.document import Document
@@ -94,7 +95,7 @@ def _named_files(tables: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, bool
         if path == ("imported_master_encryption_key",):
             yield path, text, False
         elif text.startswith(_FILE) and path[0] not in _NOT_FILES:
-            yield path, text.removeprefix(_FILE), True
+            yield path, unquote(text.removeprefix(_FILE)), True
 
 
 def _strings(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -132,7 +133,7 @@ def _file(
         new = name if kept else imported_path(site, service, name.rpartition("/")[2], data)
         work.placed[new] = _owned(data, service, site.ids)
         if not kept:
-            work.replaced[path] = _FILE + new if is_uri else new
+            work.replaced[path] = _FILE + quote(new) if is_uri else new
         name = new
     if path[0] in _READ_BY_APPLY:
         work.files[name] = data

@@ -4,6 +4,7 @@ What is at its default is left out where upstream does so: a new default then ch
 """
 
 import tomllib
+from urllib.parse import unquote
 
 from skerry.config.ledger import Ledger, subject_of
 from skerry.config.model import AutoRenew, Config, Est, GarbageCollection, MaxRequests, Preloaded
@@ -122,7 +123,7 @@ def edged(config: Config, hostname: str, edge_ca: Table, ledger: Ledger, site: S
     retries = config.watchdog_max_retries
     table["watchdog"] = {"max_retries": "infinite" if retries is None else retries}
     if config.additional_info is not None:
-        content = site.files[config.additional_info.removeprefix("file://")]
+        content = site.files[unquote(config.additional_info.removeprefix("file://"))]
         table["additional_info"] = tomllib.loads(content.decode())
     if config.garbage_collection != GarbageCollection():
         table["image_garbage_collection"] = dict(vars(config.garbage_collection))

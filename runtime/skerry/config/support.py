@@ -54,6 +54,7 @@ TABLE: tuple[Row, ...] = (
     ("preloaded_keys.*", _pkcs11, "PKCS#11"),
     ("edge_ca.pk", _pkcs11, "PKCS#11"),
     ("cert_issuance.local_ca.pk", _pkcs11, "PKCS#11"),
+    ("tpm.*", _always, "a setting of the TPM service"),
     ("imported_master_encryption_key", _always, "importing a master encryption key"),
     ("image_garbage_collection.enabled", _is(True), "image garbage collection"),
     ("image_garbage_collection.cleanup_recurrence", _always, "image garbage collection"),

@@ -65,8 +65,10 @@ class _Walk:
             report.warnings.append(Finding(path, message, on_key=True))
         if "anyOf" in schema:
             report.take(self._alternatives(value, schema["anyOf"], path))
+        elif "const" in schema or "enum" in schema:
+            report.findings += _choice_of(value, schema, path)
         elif not _is_type(value, schema):
-            report.findings.append(_wrong_type(value, [schema], path))
+            report.findings.append(self._wrong_type(value, [schema], path))
         elif isinstance(value, dict):
             report.take(self._table(value, schema, path))
         elif isinstance(value, list):
@@ -127,7 +129,7 @@ class _Walk:
                 return report
         fitting = [branch for branch in branches if _is_type(value, branch)]
         if not fitting:
-            return Report([_wrong_type(value, branches, path)])
+            return Report([self._wrong_type(value, branches, path)])
         if not isinstance(value, dict):
             return self.check(value, fitting[0], path)
         return self._nearest_table(value, fitting, path)
@@ -147,8 +149,22 @@ class _Walk:
             return self._tagged(value, branches, path, tag, choices)
         if tag is not None and not _untagged_fits(value, branches, tag):
             return Report([_missing_key((*path, tag), _one_of(choices))])
-        nearest = max(branches, key=lambda branch: _likeness(value, branch))
-        return self.check(value, nearest, path)
+        return self._likeliest(value, branches, path)
+
+    def _likeliest(self, value: dict[str, object], branches: list[Schema], path: KeyPath) -> Report:
+        return self.check(value, min(branches, key=lambda b: self._distance(value, b)), path)
+
+    def _distance(self, value: dict[str, object], branch: Schema) -> int:
+        """Tell how far a table is from an alternative; a value of another type weighs most."""
+        known = branch["properties"]
+        wrong_keys = {*branch.get("required", ()), *value} - ({*value} & {*known})
+        wrong_types = [
+            key for key in value if key in known and not self._is_any_type(value[key], known[key])
+        ]
+        return 2 * len(wrong_keys) + 3 * len(wrong_types)
+
+    def _is_any_type(self, value: object, schema: Schema) -> bool:
+        return any(_is_type(value, branch) for branch in self._flat([schema]))
 
     def _tagged(
         self,
@@ -161,12 +177,27 @@ class _Walk:
         """Report on the alternatives with the tag of the value, or with the one it likely meant."""
         if value[tag] in choices:
             same = [branch for branch in branches if _choice(branch, tag) == value[tag]]
-            return self.check(value, max(same, key=lambda b: _likeness(value, b)), path)
+            return self._likeliest(value, same, path)
         wrong = _not_one_of(value[tag], choices, (*path, tag))
         if wrong.suggestion is None:
             return Report([wrong])
         meant = self._nearest_table({**value, tag: wrong.suggestion}, branches, path)
         return Report([wrong, *meant.findings], meant.warnings, meant.secrets)
+
+    def _wrong_type(self, value: object, schemas: Sequence[Schema], path: KeyPath) -> Finding:
+        words = (words for words, types in _TYPES.values() if type(value) in types)
+        kind = next(words, "a date or time")
+        expected = _expectation(schemas[0]) if len(schemas) == 1 else _type_words(schemas)
+        hidden = any(self._holds_secret(schema) for schema in schemas)
+        if hidden or isinstance(value, dict | list):
+            return Finding(path, f"{kind}, which is the wrong type", expected)
+        return Finding(path, f"{show(value)} is {kind}", expected)
+
+    def _holds_secret(self, schema: Schema) -> bool:
+        """Tell whether a value for this schema, even in the wrong place, may be a secret."""
+        schema = self._resolved(schema)
+        below = [*schema.get("anyOf", ()), *schema.get("properties", {}).values()]
+        return bool(schema.get("x-secret")) or any(map(self._holds_secret, below))
 
     def _expected(self, schema: Schema) -> str | None:
         schema = self._resolved(schema)
@@ -187,11 +218,13 @@ def _is_type(value: object, schema: Schema) -> bool:
     return False
 
 
+def _choice_of(value: Any, schema: Schema, path: KeyPath) -> list[Finding]:
+    choices = [schema["const"]] if "const" in schema else list(schema["enum"])
+    same = any(value == choice and type(value) is type(choice) for choice in choices)
+    return [] if same else [_not_one_of(value, choices, path)]
+
+
 def _scalar(value: Any, schema: Schema, path: KeyPath) -> list[Finding]:
-    if "const" in schema or "enum" in schema:
-        choices = [schema["const"]] if "const" in schema else list(schema["enum"])
-        same = any(value == choice and type(value) is type(choice) for choice in choices)
-        return [] if same else [_not_one_of(value, choices, path)]
     complaint = _complaint(value, schema)
     if complaint is None:
         return []
@@ -241,16 +274,6 @@ def _type_words(schemas: Sequence[Schema]) -> str | None:
             if _TYPES[name][0] not in words:
                 words.append(_TYPES[name][0])
     return " or ".join(words) or None
-
-
-def _wrong_type(value: object, schemas: Sequence[Schema], path: KeyPath) -> Finding:
-    kind = next(
-        (words for words, types in _TYPES.values() if type(value) in types), "a date or time"
-    )
-    expected = _expectation(schemas[0]) if len(schemas) == 1 else _type_words(schemas)
-    secret = any(schema.get("x-secret") for schema in schemas)
-    shown = kind if secret or isinstance(value, dict | list) else f"{show(value)} is {kind}"
-    return Finding(path, f"{shown}, which is the wrong type" if shown == kind else shown, expected)
 
 
 def _unknown_key(path: KeyPath, item: object, known: Mapping[str, Schema]) -> Finding:
@@ -310,9 +333,3 @@ def _untagged_fits(value: dict[str, object], branches: Sequence[Schema], tag: st
     """Tell whether an alternative without a tag has one of the required keys of the value."""
     untagged = [branch for branch in branches if _choice(branch, tag) is None]
     return any(key in value for branch in untagged for key in branch.get("required", ()))
-
-
-def _likeness(value: dict[str, object], branch: Schema) -> tuple[int, int]:
-    required = branch.get("required", ())
-    present = sum(key in value for key in required)
-    return present * 2 - len(required), sum(key in branch["properties"] for key in value)

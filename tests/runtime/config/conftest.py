@@ -1,4 +1,4 @@
-"""`--update-golden` writes what the plan gives now over the expected files; review the difference."""
+"""`--update-golden` writes what the plan gives now over the expected files."""
 
 import pytest
 

@@ -14,7 +14,8 @@ from skerry.config.references import value_at
 KEYS = st.sampled_from(["a", "b", "c-1", '"d e"', "'f.g'", '"h\\u0041"', '""'])
 SCALARS = st.sampled_from(
     [
-        "1", "-0x1F", "1_000", "3.5e2", "inf", "true", "false", '"text"', '"a \\" # ]} b"', "'raw \\'",
+        "1", "-1", "0x1F", "1_000", "3.5e2", "inf", "true", "false", '"text"',
+        '"a \\" # ]} b"', "'raw \\'",
         '"""long\n"" line\\\n  x"""', "'''it's\n# no comment'''", '"""two quotes """""', "''",
         "1979-05-27", "07:32:00", "1979-05-27 07:32:00", "1979-05-27T00:32:00.999-07:00",
     ]
@@ -27,8 +28,8 @@ BLANKS = st.sampled_from(["", " ", "\t"])
 def arrays(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
     items = draw(st.lists(values, max_size=3))
     inner = ",".join(draw(GAPS) + item + draw(GAPS) for item in items)
-    comma = "," + draw(GAPS) if items and draw(st.booleans()) else draw(GAPS)
-    return f"[{inner}{comma}]"
+    comma = draw(st.sampled_from(["", ","])) if items else ""
+    return f"[{inner}{comma}{draw(GAPS)}]"
 
 
 @st.composite

@@ -82,7 +82,7 @@ def test_whoever_uses_a_key_may_use_it(case: str) -> None:
 
 def test_there_is_a_case_for_every_variant() -> None:
     """No source, attestation, issuance method or kind of edge CA is without a golden directory."""
-    seen = set()
+    seen: set[tuple[str | None, ...]] = set()
     for case in CASES:
         tables = tomllib.loads((GOLDEN / case / "config.toml").read_text())
         source = tables["provisioning"]
@@ -93,7 +93,7 @@ def test_there_is_a_case_for_every_variant() -> None:
         seen.add(
             ("local_ca", _method(tables.get("cert_issuance", {}).get("local_ca", {}).get("cert")))
         )
-    wanted = {
+    wanted: set[tuple[str | None, ...]] = {
         (source, "x509", kind)
         for source in ("manual", "dps")
         for kind in ("preloaded", "est", "local_ca")
