@@ -122,7 +122,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def process_request(self, request: object, client_address: object) -> None:
         assert isinstance(request, socket.socket)
         self._open.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]  # of the stub
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: object) -> None:
         assert isinstance(request, socket.socket)
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ("POST", "/images/load"):
                 self._load(body)
             case ("GET", "/networks"):
-                self._json([{"Name": name} for name in engine.networks])
+                self._networks(query)
             case ("POST", "/networks/create"):
                 asked = json.loads(body)
                 engine.networks[asked["Name"]] = asked
@@ -205,6 +205,17 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 return False
         return True
+
+    def _networks(self, query: dict[str, str]) -> None:
+        # the engine's filter matches parts of names
+        wanted = json.loads(query.get("filters", "{}")).get("name", [""])
+        self._json(
+            [
+                {"Id": hashlib.sha256(name.encode()).hexdigest(), "Name": name}
+                for name in self.server.engine.networks
+                if any(part in name for part in wanted)
+            ]
+        )
 
     def _pull(self, query: dict[str, str]) -> None:
         engine = self.server.engine

@@ -1,1 +1,1 @@
-"""The container engine (Moby) as edged needs it: few calls, typed answers, named errors."""
+"""The container engine: what edged asks of Moby, as data and one Protocol."""

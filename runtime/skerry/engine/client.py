@@ -1,289 +1,312 @@
-"""The Docker Engine API through the `docker` package.
+"""Moby through the `docker` package, on the Docker Engine API.
 
-The package is imported at the first call and not with this module: it costs 15 MB and nobody needs
-it to parse settings or print help. The API version is the highest that both sides know; it is
-negotiated again after the engine went away, as it may come back as another one.
+The version is negotiated: the newest that both sides know, so that neither an old engine nor one
+that refuses old clients is a problem. The connection is made at the first call and again after a
+failure, so the engine may come and go. Importing this module loads `docker`; edged does so in its
+own thread, after its sockets answer.
 """
 
-import json
+import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+import docker
+import docker.errors
+import requests
+import urllib3
+
 from skerry.engine.errors import (
-    ConflictError,
+    EngineConflictError,
     EngineError,
+    EngineNotFoundError,
     EngineUnreachableError,
-    ImageError,
-    NotFoundError,
+    LoadError,
+    PullError,
 )
+from skerry.engine.frames import framed
 from skerry.engine.model import (
     Container,
     EngineInfo,
     Image,
-    LogOptions,
-    Network,
+    LogQuery,
     RegistryAuth,
-    container_of,
-    image_of,
-    info_of,
+    State,
+    parse_time,
 )
 
-if TYPE_CHECKING:
-    from docker import APIClient
-    from requests import Response
+_NEWEST = (1, 45)
+"""The newest API that this client is written against; a newer engine speaks it too."""
 
-_TIMEOUT_SECONDS = 60
-_LOAD_SECONDS = 600
-_NOT_FOUND = 404
-_CONFLICT = 409
-_ERROR = 400
+_ANSWER_SECONDS = 60
+_LOAD_SECONDS = 900
+"""An archive is unpacked in one silent step, and emulated or worn disks are slow."""
+
+_CHUNK_BYTES = 32 * 1024
 
 
 class MobyEngine:
-    """Moby behind a unix socket, `unix:///var/run/docker.sock` say."""
+    """The Engine at one address such as `unix:///var/run/docker.sock`."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._api: APIClient | None = None
-        self._connecting = threading.Lock()
+        self._lock = threading.Lock()
+        self._api: Any = None  # docker.APIClient, whose stubs leave calls out
+        self._version = ""
 
     def info(self) -> EngineInfo:
-        with self._call() as api:
-            return info_of(api.info())
+        with self._errors():
+            info: dict[str, Any] = self._connect().info()
+        return EngineInfo(
+            server_version=str(info.get("ServerVersion", "")),
+            os_type=str(info.get("OSType", "")),
+            operating_system=str(info.get("OperatingSystem", "")),
+            kernel_version=str(info.get("KernelVersion", "")),
+            architecture=str(info.get("Architecture", "")),
+            cpus=int(info.get("NCPU", 0)),
+            memory_bytes=int(info.get("MemTotal", 0)),
+        )
 
-    def image(self, reference: str) -> Image | None:
-        try:
-            with self._call() as api:
-                untyped: Any = api
-                return image_of(untyped.inspect_image(reference))
-        except NotFoundError:
-            return None
+    def containers(self, label: str) -> list[str]:
+        with self._errors():
+            found = self._connect().containers(all=True, filters={"label": [label]})
+        return [entry["Id"] for entry in found]
 
-    def load(self, archive: Path) -> None:
-        with self._call() as api, archive.open("rb") as data:
-            response = api.post(
-                self._url(api, "/images/load"),
-                data=data,
-                headers={"Content-Type": "application/x-tar"},
-                stream=True,
-                timeout=_LOAD_SECONDS,
-            )
-            with response:
-                _check(response)
-                for line in response.iter_lines():
-                    _raise_image_error(line, f"loading {archive}")
-
-    def pull(self, reference: str, auth: RegistryAuth | None) -> None:
-        # an empty login keeps the package from looking for one in files of its own
-        login = {} if auth is None else dict(auth.fields)
-        with self._call() as api:
-            for line in api.pull(reference, stream=True, auth_config=login):
-                for part in line.splitlines():
-                    _raise_image_error(part, f"pulling {reference}")
-
-    def networks(self) -> tuple[str, ...]:
-        with self._call() as api:
-            return tuple(str(network["Name"]) for network in api.networks())
-
-    def create_network(self, network: Network) -> None:
-        pools = [
-            {"Subnet": pool.subnet, "Gateway": pool.gateway, "IPRange": pool.ip_range}
-            for pool in network.pools
-        ]
-        given = [{key: value for key, value in pool.items() if value} for pool in pools]
-        ipam: Any = {"Driver": "default", "Config": given} if given else None
-        with self._call() as api:
-            api.create_network(network.name, driver="bridge", ipam=ipam, enable_ipv6=network.ipv6)
+    def inspect(self, name: str) -> Container:
+        with self._errors():
+            found: dict[str, Any] = self._connect().inspect_container(name)
+        return _container(found)
 
     def create(self, name: str, body: Mapping[str, object]) -> str:
-        with self._call() as api:
-            untyped: Any = api
-            return str(untyped.create_container_from_config(dict(body), name)["Id"])
+        with self._errors():
+            made = self._connect().create_container_from_config(dict(body), name)
+        return str(made["Id"])
 
     def start(self, name: str) -> None:
-        with self._call() as api:
-            api.start(name)
+        with self._errors():
+            self._connect().start(name)
 
     def stop(self, name: str, timeout_seconds: int) -> None:
-        with self._call() as api:
-            api.stop(name, timeout=timeout_seconds)
+        with self._errors():
+            self._connect().stop(name, timeout=timeout_seconds)
 
     def restart(self, name: str, timeout_seconds: int) -> None:
-        with self._call() as api:
-            api.restart(name, timeout=timeout_seconds)
+        with self._errors():
+            self._connect().restart(name, timeout=timeout_seconds)
 
     def remove(self, name: str) -> None:
-        with self._call() as api:
-            api.remove_container(name, v=False, force=True)
+        with self._errors():
+            self._connect().remove_container(name, v=False, force=True)
 
-    def container(self, name: str) -> Container:
-        with self._call() as api:
-            return container_of(api.inspect_container(name))
+    def logs(self, name: str, query: LogQuery) -> "_Logs":
+        tty = self.inspect(name).tty
+        params: dict[str, object] = {
+            "stdout": 1,
+            "stderr": 1,
+            "follow": int(query.follow),
+            "timestamps": int(query.timestamps),
+            "tail": "all" if query.tail is None else query.tail,
+        }
+        params |= {"since": query.since} if query.since is not None else {}
+        params |= {"until": query.until} if query.until is not None else {}
+        with self._errors():
+            return _Logs(_raw_logs(self._connect(), name, params), tty=tty)
 
-    def containers(self, label: str) -> tuple[str, ...]:
-        with self._call() as api:
-            found = api.containers(all=True, filters={"label": [label]})
-        return tuple(str(entry["Names"][0]).removeprefix("/") for entry in found)
+    def stats(self, name: str) -> dict[str, object]:
+        with self._errors():
+            sample: dict[str, object] = self._connect().stats(name, stream=False)
+        return sample
 
-    def logs(self, name: str, options: LogOptions) -> Iterator[bytes]:
-        with self._call() as api:
-            # the package's own `logs` takes the frames apart, and callers of edged expect them
-            response = api.get(
-                self._url(api, f"/containers/{quote(name, safe='')}/logs"),
-                params=_log_query(options),
-                stream=True,
-                # a followed log may stay silent for as long as it likes
-                timeout=(_TIMEOUT_SECONDS, None if options.follow else _TIMEOUT_SECONDS),
-            )
-            try:
-                _check(response)
-            except EngineError:
-                response.close()
-                raise
-        return self._pieces(response)
+    def image(self, reference: str) -> Image:
+        with self._errors():
+            found: dict[str, Any] = self._connect().inspect_image(reference)
+        return Image(id=found["Id"], tags=tuple(found.get("RepoTags") or ()))
 
-    def stats(self, name: str) -> Mapping[str, object]:
-        with self._call() as api:
-            found: Any = api.stats(name, stream=False)
-            return dict(found)
-
-    def wait(self, name: str, timeout_seconds: float) -> None:
-        from requests.exceptions import ConnectionError as LostError
-        from requests.exceptions import ReadTimeout
-
+    def pull(self, reference: str, auth: RegistryAuth | None) -> None:
+        given = dict(auth.fields) if auth is not None else {}
         try:
-            with self._call() as api:
-                try:
-                    api.wait(name, timeout=max(1, round(timeout_seconds)))
-                except ReadTimeout:
-                    return
-                except LostError as error:
-                    # urllib3 reports a time-out between two chunks as a lost connection
-                    if "timed out" not in str(error).lower():
-                        raise
-        except NotFoundError:
-            return
+            with self._errors():
+                steps = self._connect().pull(reference, stream=True, decode=True, auth_config=given)
+                reason = _last_error(steps)
+        except EngineUnreachableError:
+            raise
+        except EngineError as error:
+            raise PullError(reference, str(error)) from error
+        if reason:
+            raise PullError(reference, reason)
 
-    def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        with self._connecting:
-            if self._api is not None:
-                self._api.close()
-            self._api = None
-
-    def _pieces(self, response: "Response") -> Iterator[bytes]:
-        from requests.exceptions import RequestException
-
-        with response:
-            try:
-                yield from response.iter_content(chunk_size=None)
-            except RequestException as error:
-                raise EngineUnreachableError(self._uri, _reason(error)) from error
-
-    def _url(self, api: "APIClient", path: str) -> str:
-        return f"{api.base_url}/v{api.api_version}{path}"
-
-    @contextmanager
-    def _call(self) -> Iterator["APIClient"]:
-        from docker.errors import APIError, DockerException
-        from requests.exceptions import RequestException
-
+    def load(self, archive: Path) -> None:
         try:
-            yield self._connected()
-        except APIError as error:
-            raise _named(error.status_code or 500, error.explanation or str(error)) from error
-        except RequestException as error:
-            self._forget()
-            raise EngineUnreachableError(self._uri, _reason(error)) from error
-        except DockerException as error:
-            # the package wraps every failure to negotiate in its root exception
-            self._forget()
-            raise EngineUnreachableError(self._uri, _reason(error)) from error
+            with archive.open("rb") as data, self._errors():
+                # a client of its own: only here does silence mean that work is going on
+                version = self._connect().api_version
+                api: Any = docker.APIClient(self._uri, version, timeout=_LOAD_SECONDS)
+                with contextlib.closing(api):
+                    reason = _last_error(api.load_image(data))
+        except EngineUnreachableError:
+            raise
+        except (OSError, EngineError) as error:
+            raise LoadError(f"image archive {archive} cannot be loaded: {error}") from error
+        if reason:
+            raise LoadError(f"image archive {archive} cannot be loaded: {reason}")
 
-    def _connected(self) -> "APIClient":
-        from docker import APIClient
+    def tag(self, image_id: str, reference: str) -> None:
+        repository, _, tag = reference.rpartition(":")
+        with self._errors():
+            self._connect().tag(image_id, repository, tag)
 
-        with self._connecting:
+    def networks(self, name: str) -> list[str]:
+        with self._errors():
+            found = self._connect().networks(names=[name])
+        # the engine's filter also matches parts of names
+        return [network["Id"] for network in found if network["Name"] == name]
+
+    def create_network(self, body: Mapping[str, object]) -> str:
+        with self._errors():
+            made = self._connect().create_network(**_network_arguments(body))
+        return str(made["Id"])
+
+    def _connect(self) -> Any:
+        with self._lock:
             if self._api is None:
-                self._knock()
-                self._api = APIClient(base_url=self._uri, version="auto", timeout=_TIMEOUT_SECONDS)
+                if not self._version:
+                    self._version = self._negotiate()
+                self._api = docker.APIClient(self._uri, self._version, timeout=_ANSWER_SECONDS)
             return self._api
 
-    def _knock(self) -> None:
-        # the package leaves a socket behind each time that it cannot connect
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(_TIMEOUT_SECONDS)
-            try:
-                probe.connect(self._uri.removeprefix("unix://"))
-            except OSError as error:
-                raise EngineUnreachableError(self._uri, _reason(error)) from error
+    def _negotiate(self) -> str:
+        probe = docker.APIClient(self._uri, "1.24", timeout=_ANSWER_SECONDS)
+        with contextlib.closing(probe):
+            answer: dict[str, str] = probe.version(api_version=False)
+        theirs = _version(answer["ApiVersion"])
+        least = _version(answer.get("MinAPIVersion", "1.12"))
+        major, minor = max(min(_NEWEST, theirs), least)
+        return f"{major}.{minor}"
 
-    def _forget(self) -> None:
-        # not closed: another thread may be in the middle of a call that is still good
-        with self._connecting:
-            self._api = None
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise _refusal(error) from error
+        except (
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            docker.errors.DockerException,
+        ) as error:
+            # what comes back may be another engine, of another version
+            with self._lock:
+                self._api, self._version = None, ""
+            raise _unreachable(self._uri, error) from error
 
 
-def _check(response: "Response") -> None:
-    if response.status_code < _ERROR:
-        return
+class _Logs:
+    """A log stream that can be ended by another thread, also while it waits for output."""
+
+    def __init__(self, response: requests.Response, *, tty: bool) -> None:
+        self._response = response
+        raw: Any = response.raw
+        # response -> urllib3 -> http.client -> buffer -> SocketIO -> socket; none of them lends it
+        self._socket: socket.socket | None = getattr(raw._fp.fp.raw, "_sock", None)
+        self._tty = tty
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks: Iterable[bytes] = self._response.raw.stream(_CHUNK_BYTES, decode_content=False)
+        try:
+            # an engine that goes away, or `close`, ends the stream: there is nothing to answer
+            with contextlib.suppress(OSError, ValueError, urllib3.exceptions.HTTPError):
+                yield from framed(chunks) if self._tty else chunks
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _raw_logs(api: Any, name: str, params: Mapping[str, object]) -> requests.Response:
+    """Open the log stream with its frames, which `APIClient.logs` would take off."""
+    response: requests.Response = api.get(
+        f"{api.base_url}/v{api.api_version}/containers/{quote(name, safe='')}/logs",
+        params=params,
+        stream=True,
+        timeout=(_ANSWER_SECONDS, None),
+    )
     try:
-        message = str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        message = response.text.strip() or str(response.reason)
-    raise _named(response.status_code, message)
+        response.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        docker.errors.create_api_error_from_http_exception(error)
+    return response
 
 
-def _named(status: int, message: str) -> EngineError:
-    if status == _NOT_FOUND:
-        return NotFoundError(message)
-    if status == _CONFLICT:
-        return ConflictError(message)
-    return EngineError(message, status)
+def _container(found: Mapping[str, Any]) -> Container:
+    state, config = found["State"], found["Config"]
+    return Container(
+        id=found["Id"],
+        name=found["Name"].lstrip("/"),
+        image=config.get("Image", ""),
+        image_id=found.get("Image", ""),
+        labels=config.get("Labels") or {},
+        state=State(
+            status=state.get("Status", ""),
+            exit_code=int(state.get("ExitCode", 0)),
+            started_at=parse_time(state.get("StartedAt", "")),
+            finished_at=parse_time(state.get("FinishedAt", "")),
+            error=state.get("Error", ""),
+        ),
+        tty=bool(config.get("Tty")),
+    )
 
 
-def _raise_image_error(line: bytes, doing: str) -> None:
-    """Raise ImageError if a line of the engine's progress is about a failure."""
-    if not line.strip():
-        return
-    try:
-        progress = json.loads(line)
-    except ValueError:
-        return
-    if not isinstance(progress, dict):
-        return
-    detail = progress.get("errorDetail")
-    message = detail.get("message") if isinstance(detail, dict) else progress.get("error")
-    if message:
-        raise ImageError(f"{doing}: {message}")
+def _network_arguments(body: Mapping[str, object]) -> dict[str, Any]:
+    names = {"Name": "name", "Driver": "driver", "IPAM": "ipam", "EnableIPv6": "enable_ipv6"}
+    return {names[key]: value for key, value in body.items()}
 
 
-def _log_query(options: LogOptions) -> dict[str, str]:
-    query = {
-        "stdout": "1",
-        "stderr": "1",
-        "follow": "1" if options.follow else "0",
-        "timestamps": "1" if options.timestamps else "0",
-        "tail": options.tail,
-    }
-    if options.since is not None:
-        query["since"] = options.since
-    if options.until is not None:
-        query["until"] = options.until
-    return query
+def _last_error(steps: Iterable[dict[str, Any]]) -> str:
+    """Read a stream of progress to its end: failure is told inside it, under status 200."""
+    reason = ""
+    for step in steps:
+        reason = str(step.get("error") or (step.get("errorDetail") or {}).get("message") or reason)
+    return _with_remedy(reason)
 
 
-def _reason(error: Exception) -> str:
-    """Return the innermost reason: the packages in between wrap it several times."""
-    cause: BaseException = error
-    while True:
-        inner = cause.__cause__ or cause.__context__
-        if inner is None:
-            break
-        cause = inner
-    return str(getattr(cause, "strerror", None) or cause) or type(cause).__name__
+def _refusal(error: docker.errors.APIError) -> EngineError:
+    status = int(error.status_code or 0)
+    message = _with_remedy(str(error.explanation or error))
+    if status == HTTPStatus.NOT_FOUND:
+        return EngineNotFoundError(message)
+    if status == HTTPStatus.CONFLICT:
+        return EngineConflictError(message)
+    return EngineError(status, message)
+
+
+def _with_remedy(reason: str) -> str:
+    if "no space left on device" in reason:
+        return f"{reason}; the disk is full: free space, for example with: docker image prune"
+    return reason
+
+
+def _unreachable(uri: str, error: Exception) -> EngineUnreachableError:
+    text = str(error)
+    if "Permission denied" in text:
+        reason, remedy = "permission denied", "add this service's user to the group docker"
+    elif "timed out" in text.lower():
+        reason, remedy = "it did not answer in time", "see: journalctl -u docker"
+    else:
+        known = {"Connection refused": "connection refused", "No such file": "no such socket"}
+        reason = next((short for part, short in known.items() if part in text), text)
+        remedy = "start it with: systemctl start docker"
+    return EngineUnreachableError(
+        f"the container engine at {uri} does not answer ({reason}); {remedy}"
+    )
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)

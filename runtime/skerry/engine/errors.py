@@ -1,47 +1,58 @@
 """Errors of the container engine.
 
-EngineError                  the engine refused or failed a call; `status` is its HTTP status
- +- NotFoundError            no such container, image or network (404)
- +- ConflictError            the name is taken, or the state does not allow it (409)
- +- ImageError               an image could not be pulled or loaded
- +- EngineUnreachableError   nobody answers on the engine's socket; asking again may help (503)
+EngineError                     the engine refused a call; `status` is its HTTP status
+ +- EngineNotFoundError         no such container, image or network (404)
+ +- EngineConflictError         the name is taken, or the state forbids the call (409)
+ +- EngineUnreachableError      the engine does not answer: ask again later (503)
+ +- PullError                   an image could not be fetched
+ +- LoadError                   an image archive could not be loaded
 """
 
 from skerry.base.errors import SkerryError
 
 
 class EngineError(SkerryError):
-    """The engine refused a call, with its own words."""
+    """The engine refused a call; a message for people, its HTTP status for callers."""
 
-    def __init__(self, message: str, status: int = 500) -> None:
+    def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-class NotFoundError(EngineError):
+class EngineNotFoundError(EngineError):
     """What was named does not exist."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, 404)
+        super().__init__(404, message)
 
 
-class ConflictError(EngineError):
-    """The call does not fit the state of what exists."""
+class EngineConflictError(EngineError):
+    """What was asked for is in the way of what is there."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, 409)
-
-
-class ImageError(EngineError):
-    """An image did not arrive."""
+        super().__init__(409, message)
 
 
 class EngineUnreachableError(EngineError):
-    """The engine does not answer."""
+    """Nobody answers at the engine's address, or not in time."""
 
-    def __init__(self, uri: str, reason: str) -> None:
+    def __init__(self, message: str) -> None:
+        super().__init__(503, message)
+
+
+class PullError(EngineError):
+    """An image could not be fetched from its registry."""
+
+    def __init__(self, image: str, reason: str) -> None:
         super().__init__(
-            f"the container engine does not answer on {uri} ({reason}); "
-            "try: systemctl start docker",
-            503,
+            500,
+            f"image {image!r} could not be pulled: {reason}; "
+            "check its name, the registry's credentials and the network",
         )
+
+
+class LoadError(EngineError):
+    """An archive is not an image, or not the one it should be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, message)

@@ -1,49 +1,34 @@
-"""What the engine tells and is told, and the few calls that edged makes."""
+"""What the engine tells, as data, and the calls that edged makes.
+
+Bodies of `create` and `create_network` are the Docker Engine API's own JSON: createOptions are
+written in it, so nothing is translated and nothing is lost.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-_NO_TIME = "0001-01-01T00:00:00Z"
-
-
-class State(StrEnum):
-    """The state of a container, in the engine's words."""
-
-    CREATED = "created"
-    RUNNING = "running"
-    PAUSED = "paused"
-    RESTARTING = "restarting"
-    REMOVING = "removing"
-    EXITED = "exited"
-    DEAD = "dead"
-    UNKNOWN = "unknown"
-
 
 @dataclass(frozen=True)
-class EngineInfo:
-    """The engine and the machine that it runs on."""
+class State:
+    """How a container is: `status` is Docker's word (created, running, exited, …)."""
 
-    server_version: str
-    operating_system: str
-    architecture: str
-    cpus: int
-    total_memory_bytes: int
+    status: str
+    exit_code: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str = ""
 
-
-@dataclass(frozen=True)
-class Image:
-    """An image of the engine's store; `id` is `sha256:…` of its configuration."""
-
-    id: str
-    size_bytes: int
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container; times are RFC 3339 as the engine writes them, None where there was no event."""
+    """One container as inspected."""
 
     id: str
     name: str
@@ -51,78 +36,77 @@ class Container:
     image_id: str
     labels: Mapping[str, str]
     state: State
-    exit_code: int
-    started: str | None
-    finished: str | None
+    tty: bool = False
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image in the engine's store."""
+
+    id: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """The engine and the machine under it."""
+
+    server_version: str
+    os_type: str
+    operating_system: str
+    kernel_version: str
+    architecture: str
+    cpus: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
 class RegistryAuth:
-    """A login at a registry, the fields of the engine's AuthConfig."""
+    """Credentials in the engine's own names (username, password, serveraddress, …)."""
 
-    fields: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class AddressPool:
-    """One IPAM entry of a network."""
-
-    subnet: str | None = None
-    gateway: str | None = None
-    ip_range: str | None = None
+    fields: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Network:
-    """A bridge network to create."""
-
-    name: str
-    ipv6: bool = False
-    pools: tuple[AddressPool, ...] = ()
-
-
-@dataclass(frozen=True)
-class LogOptions:
-    """Which part of a log; times are unix seconds, `tail` is a number of lines or `all`."""
+class LogQuery:
+    """Which part of a container's output; times are unix seconds, `tail` None is all of it."""
 
     follow: bool = False
-    tail: str = "all"
-    since: str | None = None
-    until: str | None = None
+    tail: int | None = None
+    since: float | None = None
+    until: float | None = None
     timestamps: bool = False
 
 
+class LogStream(Protocol):
+    """Output of a container in Docker's frames; `close` ends it from any thread."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 class Engine(Protocol):
-    """The container engine. Every call may raise EngineError and its kinds."""
+    """The container engine; every call raises EngineError and its kinds."""
 
     def info(self) -> EngineInfo: ...
 
-    def image(self, reference: str) -> Image | None:
-        """Return an image by reference or id, None when the engine does not have it."""
+    def containers(self, label: str) -> list[str]:
+        """Return the ids of all containers with a label `name=value`, running or not."""
         ...
 
-    def load(self, archive: Path) -> None:
-        """Load an image archive."""
-        ...
-
-    def pull(self, reference: str, auth: RegistryAuth | None) -> None: ...
-
-    def networks(self) -> tuple[str, ...]:
-        """Return the names of the networks."""
-        ...
-
-    def create_network(self, network: Network) -> None: ...
+    def inspect(self, name: str) -> Container: ...
 
     def create(self, name: str, body: Mapping[str, object]) -> str:
-        """Create a container from the engine's own create body; returns its id."""
+        """Create a container and return its id; the image must be there."""
         ...
 
     def start(self, name: str) -> None:
-        """Start a container; one that runs already is fine."""
+        """Start a container; one that runs already is no error."""
         ...
 
     def stop(self, name: str, timeout_seconds: int) -> None:
-        """Stop a container; one that is stopped already is fine."""
+        """Stop a container; one that has stopped already is no error."""
         ...
 
     def restart(self, name: str, timeout_seconds: int) -> None: ...
@@ -131,83 +115,39 @@ class Engine(Protocol):
         """Remove a container, running or not; its volumes stay."""
         ...
 
-    def container(self, name: str) -> Container:
-        """Return a container by name or id; raises NotFoundError."""
+    def logs(self, name: str, query: LogQuery) -> LogStream: ...
+
+    def stats(self, name: str) -> dict[str, object]:
+        """Return one sample of a container's resource use, in Docker's JSON."""
         ...
 
-    def containers(self, label: str) -> tuple[str, ...]:
-        """Return the names of all containers with a label `key=value`, running or not."""
+    def image(self, reference: str) -> Image: ...
+
+    def pull(self, reference: str, auth: RegistryAuth | None) -> None: ...
+
+    def load(self, archive: Path) -> None: ...
+
+    def tag(self, image_id: str, reference: str) -> None: ...
+
+    def networks(self, name: str) -> list[str]:
+        """Return the ids of the networks of exactly this name."""
         ...
 
-    def logs(self, name: str, options: LogOptions) -> Iterator[bytes]:
-        """Return the log as the engine frames it: 8 bytes of header before each piece."""
-        ...
-
-    def stats(self, name: str) -> Mapping[str, object]:
-        """Return the engine's measurements of a running container."""
-        ...
-
-    def wait(self, name: str, timeout_seconds: float) -> None:
-        """Return when a container has stopped or is gone, or after the time."""
-        ...
+    def create_network(self, body: Mapping[str, object]) -> str: ...
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """A JSON object of the engine, read without trusting its shape."""
-
-    value: object = field(default_factory=dict)
-
-    def at(self, *path: str) -> object:
-        value = self.value
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
-
-    def text(self, *path: str) -> str:
-        value = self.at(*path)
-        return value if isinstance(value, str) else ""
-
-    def number(self, *path: str) -> int:
-        value = self.at(*path)
-        return value if isinstance(value, int) else 0
-
-
-def info_of(answer: object) -> EngineInfo:
-    """Read `GET /info`."""
-    raw = _Raw(answer)
-    return EngineInfo(
-        server_version=raw.text("ServerVersion"),
-        operating_system=raw.text("OperatingSystem"),
-        architecture=raw.text("Architecture"),
-        cpus=raw.number("NCPU"),
-        total_memory_bytes=raw.number("MemTotal"),
-    )
-
-
-def image_of(answer: object) -> Image:
-    """Read `GET /images/{name}/json`."""
-    raw = _Raw(answer)
-    return Image(raw.text("Id"), raw.number("Size"))
-
-
-def container_of(answer: object) -> Container:
-    """Read `GET /containers/{name}/json`."""
-    raw = _Raw(answer)
-    labels = raw.at("Config", "Labels")
-    state = raw.text("State", "Status")
-    return Container(
-        id=raw.text("Id"),
-        name=raw.text("Name").removeprefix("/"),
-        image=raw.text("Config", "Image"),
-        image_id=raw.text("Image"),
-        labels=dict(labels) if isinstance(labels, dict) else {},
-        state=State(state) if state in State.__members__.values() else State.UNKNOWN,
-        exit_code=raw.number("State", "ExitCode"),
-        started=_time(raw.text("State", "StartedAt")),
-        finished=_time(raw.text("State", "FinishedAt")),
-    )
-
-
-def _time(text: str) -> str | None:
-    return text if text and text != _NO_TIME else None
+def parse_time(text: str) -> datetime | None:
+    """Read one of the engine's times; its zero, the year 1, means never."""
+    if not text or text.startswith("0001-"):
+        return None
+    whole, _, rest = text.rstrip("Z").partition(".")
+    try:
+        if "+" in rest or rest.count("-"):
+            return datetime.fromisoformat(text).astimezone(UTC)
+        moment = datetime.fromisoformat(whole)
+    except ValueError:
+        return None
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    # nine digits come, six fit
+    return moment.replace(microsecond=int((rest + "000000")[:6]), tzinfo=UTC)
