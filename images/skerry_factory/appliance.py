@@ -36,6 +36,7 @@ CONSOLE_LINES = 30
 class Probe:
     """What the device says about itself; see data/probe.py."""
 
+    provisioning: dict[str, Any] | None
     identity: dict[str, Any] | None
     edge_ca: dict[str, Any] | None
     modules: dict[str, Any] | None
@@ -93,12 +94,10 @@ class BootedAppliance:
 
     def identity(self) -> Identity | None:
         told = self.probe("edgeAgent")
-        if told is None or told.identity is None:
+        if told is None or told.identity is None or told.provisioning is None:
             return None
-        spec = told.identity["spec"]
-        standalone = spec["hubName"] == spec["gatewayHost"]
-        source = "standalone" if standalone else f"hub {spec['hubName']}"
-        return Identity(source, spec["deviceId"], _expiry(told.edge_ca))
+        device = told.identity["spec"]["deviceId"]
+        return Identity(told.provisioning["source"], device, _expiry(told.edge_ca))
 
     def workload(self, module: str) -> Workload | None:
         told = self.probe(module)

@@ -81,10 +81,13 @@ class Appliance(Protocol):
 class Parts(Protocol):
     """What a demonstration is made of."""
 
-    image: str
-    device: str
+    @property
+    def image(self) -> str: ...
 
-    def build(self, step: Step) -> str:
+    @property
+    def device(self) -> str: ...
+
+    def build(self) -> str:
         """Build the image; returns its facts in words."""
 
     def stamp(self) -> None: ...
@@ -139,8 +142,8 @@ def run_demo(parts: Parts, progress: Progress, patience: Patience) -> Demo:
     """Run every step; the result tells how far it came."""
     demo = Demo()
     try:
-        with _step(demo, progress, "build", parts.image) as step:
-            step.done_as(parts.build(step))
+        with _step(demo, Progress.silent(), "build", parts.image) as step:  # it shows its own
+            step.done_as(parts.build())
         with _step(demo, progress, "stamp", parts.device):
             parts.stamp()
         with ExitStack() as running:

@@ -42,7 +42,7 @@ class Scripted:
         if name == self.fails_at:
             raise FactoryError(f"{name} went wrong")
 
-    def build(self, step: Step) -> str:
+    def build(self) -> str:
         self._called("build")
         return "643 MB, 412 packages"
 

@@ -1,8 +1,9 @@
 """Runs on an appliance, as root, sent over SSH: what the device is and does, as one JSON object.
 
-{"identity": {…}, "edge_ca": "<PEM>", "modules": [{…}], "logs": "…", "pss_kib": {"<service>": n}}
+{"provisioning": {…}, "identity": {…}, "edge_ca": {"pem": "…"}, "modules": {"modules": […]},
+ "logs": "…", "pss_kib": {"<service>": n}, "errors": {"<part>": "…"}}
 
-A part that cannot be had is null, and `errors` says why; nothing here changes the device.
+A part that cannot be had is null, and `errors` says why. Nothing here changes the device.
 """
 
 import json
@@ -15,20 +16,6 @@ from skerry.base.client import ServiceClient
 
 RUN = Path("/run/skerry")
 NATIVE = ("keys", "certs", "tpm", "identity", "workloads")
-
-
-def identity() -> object:
-    service = ServiceClient(RUN / "identityd.sock", "2022-08-01")
-    return service.post("/identities/device", {"type": "aziot"})
-
-
-def edge_ca() -> object:
-    service = ServiceClient(RUN / "certd.sock", "2020-09-01")
-    return service.get("/certificates/aziot-edged-ca")
-
-
-def modules() -> object:
-    return ServiceClient(RUN / "mgmt.sock", "2022-08-03").get("/modules")
 
 
 def logs(module: str) -> str:
@@ -55,10 +42,14 @@ def pss_kib() -> dict[str, int]:
 
 
 def main(module: str) -> None:
+    identityd = ServiceClient(RUN / "identityd.sock", "2022-08-01")
+    certd = ServiceClient(RUN / "certd.sock", "2020-09-01")
+    edged = ServiceClient(RUN / "mgmt.sock", "2022-08-03")
     parts: dict[str, Callable[[], object]] = {
-        "identity": identity,
-        "edge_ca": edge_ca,
-        "modules": modules,
+        "provisioning": lambda: identityd.get("/identities/provisioning"),
+        "identity": lambda: identityd.post("/identities/device", {"type": "aziot"}),
+        "edge_ca": lambda: certd.get("/certificates/aziot-edged-ca"),
+        "modules": lambda: edged.get("/modules"),
         "logs": lambda: logs(module),
         "pss_kib": pss_kib,
     }

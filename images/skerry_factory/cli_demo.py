@@ -1,0 +1,94 @@
+"""`skerry-factory demo`: from the image definition to a validated appliance, in one table."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skerry_factory.command_line import (
+    add_cache_option,
+    add_verb,
+    progress_of_terminal,
+    show_result,
+)
+
+if TYPE_CHECKING:
+    from skerry_factory.command_line import Subparsers
+
+IMAGE = "debian-13-amd64"
+NEXT = """\
+Next: skerry-factory boot {image} --ssh      a shell in the appliance
+      $EDITOR {config} && make demo     your own device"""
+
+
+def register(subparsers: "Subparsers") -> None:
+    """Add the verb."""
+    parser = add_verb(
+        subparsers,
+        "demo",
+        run,
+        help="build, stamp, boot and check an appliance; leaves nothing running",
+    )
+    parser.add_argument("--image", default=IMAGE, metavar="ID", help=f"default: {IMAGE}")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="config.toml of the device (default: examples/config.toml)",
+    )
+    parser.add_argument(
+        "--name", metavar="N", help="name of the device (default: hostname of the configuration)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="of the image (default: out/ID)")
+    add_cache_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demonstration; exit status 1 when a step failed."""
+    from skerry_factory.definition import find_definition
+    from skerry_factory.demo import Patience, run_demo, table
+    from skerry_factory.demo_parts import RealParts
+    from skerry_factory.paths import Checkout
+
+    checkout = Checkout.of_package()
+    config = options.config or checkout.root / "examples" / "config.toml"
+    progress = progress_of_terminal()
+    parts = RealParts(
+        definition=find_definition(options.image, checkout),
+        config=config,
+        device=options.name or _hostname(config),
+        out=options.out or checkout.output / options.image,
+        cache=options.cache,
+        folder=checkout.output / "demo",
+        progress=progress,
+    )
+    demo = run_demo(parts, progress, Patience())
+    shown = table(demo.rows)
+    if demo.done:
+        shown += "\n" + NEXT.format(image=options.image, config=_short(config))
+    show_result(options, demo.as_json(), shown)
+    if not demo.done:
+        said = "".join(f"\n    {line}" for line in demo.console.splitlines())
+        sys.stderr.write(f"skerry-factory: {demo.problem}\n")
+        sys.stderr.write(f"  the last lines of the console:{said}\n" if said else "")
+    return 0 if demo.done else 1
+
+
+def _hostname(config: Path) -> str:
+    import tomllib
+
+    from skerry_factory.errors import FactoryError
+
+    try:
+        name = tomllib.loads(config.read_text("utf-8")).get("hostname")
+    except FileNotFoundError as error:
+        raise FactoryError(f"{config}: no such file") from error
+    except ValueError as error:
+        raise FactoryError(f"{config}: no TOML: {error}; try: skerry config check") from error
+    if not isinstance(name, str):
+        raise FactoryError(f"{config} has no hostname; name the device with --name")
+    return name
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
