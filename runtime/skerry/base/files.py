@@ -58,6 +58,23 @@ def switch_symlink(link: Path, target: str) -> None:
     fsync_folder(link.parent)
 
 
+def state_folder(path: Path) -> Path:
+    """Make a service's own folder, 0700, and clear it of what a crash in a write left behind.
+
+    Only for a folder that one process at a time writes to; raises SkerryError.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in path.glob(".*.tmp"):
+            leftover.unlink()
+    except OSError as error:
+        raise SkerryError(
+            f"state folder {path} cannot be used: {error.strerror}; it has to be a folder that "
+            "this service owns"
+        ) from error
+    return path
+
+
 def remove(path: Path) -> None:
     """Remove a file if it is there, and make that last."""
     with contextlib.suppress(FileNotFoundError):

@@ -21,7 +21,7 @@ class CertsClient:
         issuer_id: str | None = None,
         issuer_key_handle: str | None = None,
     ) -> bytes:
-        """Have a certificate issued, by the settings or by a named issuer; returns the PEM chain."""
+        """Have a certificate issued, by the settings or a named issuer; returns the chain."""
         body: dict[str, object] = {"certId": cert_id, "csr": csr_pem.decode()}
         if issuer_id is not None:
             body["issuer"] = {"certId": issuer_id, "privateKeyHandle": issuer_key_handle}

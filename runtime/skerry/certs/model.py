@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from skerry.base.errors import SettingsError
 from skerry.certs.errors import ParameterError, UnauthorizedError
+from skerry.keys.model import matches
 
 ROOT_UID = 0
 MAX_ID_LENGTH = 256
@@ -41,7 +41,7 @@ class LocalCa:
 
 @dataclass(frozen=True)
 class Principal:
-    """A uid and the certificate ids it may write; `*` and `?` match as in file names."""
+    """A uid and the certificate ids it may write; `*` and `?` are wildcards."""
 
     uid: int
     certs: tuple[str, ...]
@@ -62,7 +62,7 @@ class Settings:
         if uid == ROOT_UID:
             return
         for principal in self.principals:
-            if principal.uid == uid and any(fnmatchcase(cert_id, p) for p in principal.certs):
+            if principal.uid == uid and any(matches(p, cert_id) for p in principal.certs):
                 return
         raise UnauthorizedError(uid, cert_id)
 

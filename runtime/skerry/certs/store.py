@@ -8,7 +8,14 @@ Preloaded certificates lie where the settings say and are never written. Writes 
 from collections.abc import Mapping
 from pathlib import Path
 
-from skerry.base.files import id_file_name, read_limited, remove, write_atomic
+from skerry.base.files import (
+    FileTooLargeError,
+    id_file_name,
+    read_limited,
+    remove,
+    state_folder,
+    write_atomic,
+)
 from skerry.certs.errors import CertFileError, ParameterError
 from skerry.certs.x509 import load_chain
 
@@ -19,25 +26,29 @@ class CertStore:
     """The certificates of one certd."""
 
     def __init__(self, state_dir: Path, preloaded: Mapping[str, Path | tuple[str, ...]]) -> None:
-        self._folder = state_dir / "certs"
+        self._folder = state_folder(state_dir / "certs")
         self._preloaded = preloaded
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def get(self, cert_id: str) -> bytes:
         """Return the PEM of an id, of a list all that are there; raises ParameterError if none."""
+        found = self.find(cert_id)
+        if found is None:
+            raise ParameterError(f"there is no certificate {cert_id!r}")
+        return found
+
+    def find(self, cert_id: str) -> bytes | None:
+        """Return what `get` does, None where there is nothing."""
         location = self._preloaded.get(cert_id)
         if isinstance(location, tuple):
             parts = [pem for member in location if (pem := self._read(member)) is not None]
-            found = b"".join(part if part.endswith(b"\n") else part + b"\n" for part in parts)
-        else:
-            found = self._read(cert_id) or b""
-        if not found:
-            raise ParameterError(f"there is no certificate {cert_id!r}")
-        return found
+            return b"".join(p if p.endswith(b"\n") else p + b"\n" for p in parts) or None
+        return self._read(cert_id)
 
     def put(self, cert_id: str, pem: bytes) -> None:
         """Store a chain; raises ParameterError when it is none or the id is preloaded."""
         load_chain(pem)
+        if b"PRIVATE KEY-----" in pem:
+            raise ParameterError("the PEM holds a private key too; send certificates only")
         write_atomic(self._own_path(cert_id), pem, mode=0o644)
 
     def delete(self, cert_id: str) -> None:
@@ -54,7 +65,7 @@ class CertStore:
             load_chain(pem)
         except FileNotFoundError:
             return None
-        except (OSError, ParameterError) as error:
+        except (OSError, FileTooLargeError, ParameterError) as error:
             raise CertFileError(f"certificate file {path} cannot be used: {error}") from error
         return pem
 

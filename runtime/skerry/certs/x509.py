@@ -64,13 +64,13 @@ def subject_name(parts: Mapping[str, str]) -> x509.Name:
     return x509.Name(attributes)
 
 
-def ca_request(subject: x509.Name, key: PrivateKey) -> bytes:
-    """Return the request (PEM) of a CA that signs end entities only: path length 0."""
+def ca_request(subject: x509.Name, key: PrivateKey, path_length: int = 0) -> bytes:
+    """Return the request (PEM) of a CA; of path length 0 it signs end entities only."""
     return _request(
         subject,
         key,
         [
-            (x509.BasicConstraints(ca=True, path_length=0), True),
+            (x509.BasicConstraints(ca=True, path_length=path_length), True),
             (_key_usage(digital_signature=True, key_cert_sign=True), True),
         ],
     )
@@ -179,9 +179,19 @@ def _check_issuer(issuer: Issuer, request: x509.CertificateSigningRequest, now: 
     constraints = _basic_constraints(certificate)
     if constraints is None or not constraints.ca:
         raise ParameterError(f"the certificate {name!r} is not a CA and cannot issue others")
+    if not _may_sign_certificates(certificate):
+        raise ParameterError(f"the key usage of the CA {name!r} does not allow it to sign others")
     wanted = _basic_constraints(request)
     if wanted is not None and wanted.ca and constraints.path_length == 0:
         raise ParameterError(f"the CA {name!r} has path length 0 and cannot issue another CA")
+
+
+def _may_sign_certificates(certificate: x509.Certificate) -> bool:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return usage.key_cert_sign
 
 
 def _basic_constraints(

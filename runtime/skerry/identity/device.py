@@ -1,7 +1,8 @@
 """The identity of a standalone device: a key pair in keyd and a certificate for it.
 
 Both are made at the first need and kept. The certificate is issued again, for the same key, when
-four fifths of its life are over, so a device that sleeps for months wakes with a valid one.
+four fifths of its life are over, so a device that sleeps for months wakes with a valid one;
+so is one that is not valid yet, which a clock set back leaves behind.
 """
 
 import threading
@@ -58,7 +59,8 @@ class DeviceIdentity:
         leaf = x509.load_chain(pem)[0]
         if leaf.public_key() != remote_key(self._keys, handle).public_key():
             return False
-        return self._clock.now() < renewal_time(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+        start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        return start <= self._clock.now() < renewal_time(start, end)
 
     def _issue(self, handle: str) -> None:
         device_id = self._settings.device_id

@@ -11,7 +11,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from skerry.base.files import FileTooLargeError, id_file_name, read_limited, remove, write_atomic
+from skerry.base.files import (
+    FileTooLargeError,
+    id_file_name,
+    read_limited,
+    remove,
+    state_folder,
+    write_atomic,
+)
 from skerry.identity.errors import ParameterError, RecordError
 from skerry.identity.model import Module, Settings
 
@@ -26,8 +33,7 @@ class ModuleStore:
             hashlib.sha256(text.encode()).hexdigest()
             for text in (settings.hub_name, settings.device_id)
         )
-        self._folder = state_dir / "modules" / f"{hub}-{device}"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = state_folder(state_dir / "modules" / f"{hub}-{device}")
         info = {
             "hub_name": settings.hub_name,
             "local_gateway_hostname": settings.gateway_host,

@@ -50,7 +50,7 @@ KeyRef = SymmetricRef | PairRef | DerivedRef
 
 @dataclass(frozen=True)
 class Principal:
-    """A uid and the key ids it may use; `*` and `?` match as in file names."""
+    """A uid and the key ids it may use; `*` and `?` are wildcards."""
 
     uid: int
     keys: tuple[str, ...]
@@ -69,9 +69,14 @@ class Settings:
         if uid == ROOT_UID:
             return
         for principal in self.principals:
-            if principal.uid == uid and any(fnmatchcase(key_id, p) for p in principal.keys):
+            if principal.uid == uid and any(matches(p, key_id) for p in principal.keys):
                 return
         raise UnauthorizedError(uid, key_id)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern with `*` and `?` matches; brackets mean themselves."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def parse_settings(table: Mapping[str, object]) -> Settings:

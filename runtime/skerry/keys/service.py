@@ -18,7 +18,6 @@ _PR_SET_DUMPABLE = 4
 
 def build(context: Context) -> list[Listener]:
     """Return keyd's listener; raises SettingsError."""
-    forbid_core_dumps()
     settings = parse_settings(context.settings)
     store = KeyStore(context.state_dir, settings.preloaded)
     router = KeysApi(settings, store, context.log).router()
@@ -32,4 +31,5 @@ def forbid_core_dumps() -> None:
 
 
 if __name__ == "__main__":
+    forbid_core_dumps()
     sys.exit(main("keyd", ["keyd"], build))

@@ -15,7 +15,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from skerry.base.files import fsync_folder, id_file_name, read_limited, remove, write_atomic
+from skerry.base.files import (
+    FileTooLargeError,
+    fsync_folder,
+    id_file_name,
+    read_limited,
+    remove,
+    state_folder,
+    write_atomic,
+)
 from skerry.keys.crypto import KeyPair
 from skerry.keys.errors import KeyFileError, ParameterError
 from skerry.keys.model import PairAlgorithm
@@ -30,9 +38,8 @@ class KeyStore:
     """The keys of one keyd."""
 
     def __init__(self, state_dir: Path, preloaded: Mapping[str, Path]) -> None:
-        self._folder = state_dir / "keys"
+        self._folder = state_folder(state_dir / "keys")
         self._preloaded = preloaded
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def has(self, key_id: str) -> bool:
         """Tell whether something is stored under an id."""
@@ -92,9 +99,10 @@ class KeyStore:
         try:
             return read_limited(path, max_bytes)
         except FileNotFoundError as error:
-            raise ParameterError(f"there is no key {key_id!r}") from error
-        except OSError as error:
-            raise KeyFileError(f"key file {path} cannot be read: {error.strerror}") from error
+            where = f": no file {path}" if key_id in self._preloaded else ""
+            raise ParameterError(f"there is no key {key_id!r}{where}") from error
+        except (OSError, FileTooLargeError) as error:
+            raise KeyFileError(f"key file {path} cannot be read: {error}") from error
 
     def _path(self, key_id: str) -> Path:
         return self._preloaded.get(key_id) or self._folder / id_file_name(key_id, ".key")
