@@ -92,6 +92,15 @@ class BootedAppliance:
         done = self.run(f"sudo python3 - {module}", stdin=script)
         return Probe(**json.loads(done.stdout)) if done.returncode == 0 else None
 
+    def native_pss_bytes(self) -> int:
+        """Proportional memory of all native services that run now; wakes none of them."""
+        script = package_data("probe.py").read_text("utf-8")
+        done = self.run("sudo python3 - --memory", stdin=script)
+        if done.returncode != 0:
+            raise MachineError(f"the memory could not be read: {done.stderr.strip()}")
+        pss_kib: dict[str, int] = json.loads(done.stdout)
+        return 1024 * sum(pss_kib.values())
+
     def identity(self) -> Identity | None:
         told = self.probe("edgeAgent")
         if told is None or told.identity is None or told.provisioning is None:
