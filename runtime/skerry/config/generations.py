@@ -121,7 +121,7 @@ class Generations:
         named = self._placed_by(kept)
         for service in _IMPORTERS:
             for path in sorted((self._paths.state / service / "imported").glob("*")):
-                if str(path) not in named:
+                if named is not None and str(path) not in named:
                     self._disk.remove(path)
 
     def _place(self, path: Path, planned: PlannedFile) -> None:
@@ -130,11 +130,15 @@ class Generations:
         if not path.is_file() or path.read_bytes() != planned.data:
             self._disk.write(path, planned.data, planned.mode, planned.uid, planned.gid)
 
-    def _placed_by(self, names: Iterable[str]) -> set[str]:
+    def _placed_by(self, names: Iterable[str]) -> set[str] | None:
+        """Return the files that generations need; None if one of them cannot say."""
         placed: set[str] = set()
         for name in names:
             manifest = self._paths.generations / name / "manifest.json"
-            placed.update(json.loads(manifest.read_bytes())["placed"])
+            try:
+                placed.update(json.loads(manifest.read_bytes())["placed"])
+            except (FileNotFoundError, ValueError):
+                return None
         return placed
 
     def _numbers(self) -> list[int]:
