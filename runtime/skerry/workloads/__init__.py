@@ -1,0 +1,1 @@
+"""edged: containers of this device, their identities, and who may ask for what."""

@@ -1,0 +1,56 @@
+"""Calls to edged's management API, typed. Only the standard library: containers carry it too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from skerry.base.client import ApiError, ServiceClient
+
+_VERSION = "2022-08-03"
+_SECONDS = 300
+"""A container may take its time to stop, an image to arrive."""
+
+_NOT_FOUND = 404
+
+
+class ManagementClient:
+    """Asks one edged; raises ApiError and UnreachableError."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self._service = ServiceClient(socket_path, _VERSION, _SECONDS)
+
+    def modules(self) -> list[dict[str, object]]:
+        """Return ModuleDetails of every module."""
+        answer = self._service.get("/modules")
+        modules = answer.get("modules") if isinstance(answer, dict) else None
+        if not isinstance(modules, list):
+            raise TypeError("edged answered without 'modules'")
+        return modules
+
+    def restart(self, module: str) -> None:
+        self._service.post(f"{_path(module)}/restart")
+
+    def stop(self, module: str) -> None:
+        self._service.post(f"{_path(module)}/stop")
+
+    def logs(
+        self, module: str, *, follow: bool = False, tail: str = "all", since: str | None = None
+    ) -> Iterator[bytes]:
+        """Yield a module's output in Docker's frames."""
+        query = {"follow": str(follow).lower(), "tail": tail}
+        query |= {} if since is None else {"since": since}
+        return self._service.stream(f"{_path(module)}/logs", query)
+
+    def deployment_status(self) -> dict[str, object] | None:
+        """Return what the agent last reported; None before it did."""
+        try:
+            answer = self._service.get("/deployment/status")
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        return answer if isinstance(answer, dict) else None
+
+
+def _path(module: str) -> str:
+    return f"/modules/{quote(module, safe='')}"

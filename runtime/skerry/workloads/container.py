@@ -1,0 +1,90 @@
+"""From a module to the body of a container: environment, labels, rights, network, sockets.
+
+Pure. createOptions are in the engine's own JSON and are passed on whole; only what edged stands for
+is laid over them. Every module gets its own folder of sockets as /run/iotedge, read-only: a folder
+and not the socket itself, so that sockets made anew by a restarted edged appear in containers that
+kept running, and so that the engine never makes a directory where a socket should be.
+"""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from skerry.workloads.model import IMAGE_LABEL, OWNER, OWNER_LABEL, ModuleSpec
+
+SOCKET_FOLDER = "/run/iotedge"
+WORKLOAD_URI = f"unix://{SOCKET_FOLDER}/workload.sock"
+MANAGEMENT_URI = f"unix://{SOCKET_FOLDER}/mgmt.sock"
+
+_TAKEN_TARGETS = ("/run/iotedge", "/var/run/iotedge")
+_WITHHELD = ("CHOWN", "SETUID")
+
+
+def create_body(
+    spec: ModuleSpec,
+    *,
+    sockets: Path,
+    network: str,
+    elevated_permissions: bool,
+    labels: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    """Return the body of a container's creation."""
+    body: dict[str, Any] = copy.deepcopy(dict(spec.create_options))
+    body["Image"] = spec.image
+    body["Env"] = merged_env(spec.env, body.get("Env") or [])
+    body["Labels"] = {
+        **(body.get("Labels") or {}),
+        **(labels or {}),
+        OWNER_LABEL: OWNER,
+        IMAGE_LABEL: spec.image,
+    }
+    host: dict[str, Any] = body.get("HostConfig") or {}
+    if not elevated_permissions:
+        _withhold_rights(host)
+    mount = {"Type": "bind", "Source": str(sockets), "Target": SOCKET_FOLDER, "ReadOnly": True}
+    host["Mounts"] = [*_other_mounts(host.get("Mounts")), mount]
+    if "Binds" in host:
+        host["Binds"] = [bind for bind in host["Binds"] or [] if not _takes(_bind_target(bind))]
+    body["HostConfig"] = host
+    _attach(body, host, network)
+    return body
+
+
+def merged_env(env: Mapping[str, str], options: list[str]) -> list[str]:
+    """Return `K=V` lines sorted by name; createOptions' own replace those of the same name."""
+    lines = {name: f"{name}={value}" for name, value in env.items()}
+    lines |= {line.partition("=")[0]: line for line in options}
+    return [lines[name] for name in sorted(lines)]
+
+
+def _withhold_rights(host: dict[str, Any]) -> None:
+    asked = {name.upper().removeprefix("CAP_") for name in host.pop("CapAdd", None) or []}
+    dropped = list(host.get("CapDrop") or [])
+    known = {name.upper().removeprefix("CAP_") for name in dropped}
+    host["Privileged"] = False
+    host["CapDrop"] = dropped + [name for name in _WITHHELD if name not in asked | known]
+
+
+def _attach(body: dict[str, Any], host: Mapping[str, Any], network: str) -> None:
+    networking = body.get("NetworkingConfig") or {}
+    if networking.get("EndpointsConfig") or host.get("NetworkMode") not in {None, "", "default"}:
+        return
+    body["NetworkingConfig"] = {**networking, "EndpointsConfig": {network: {}}}
+    # without it the engine would attach its default bridge as well
+    host_config: dict[str, Any] = body["HostConfig"]
+    host_config["NetworkMode"] = network
+
+
+def _other_mounts(mounts: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    return [mount for mount in mounts or [] if not _takes(str(mount.get("Target", "")))]
+
+
+def _bind_target(bind: str) -> str:
+    parts = bind.split(":")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def _takes(target: str) -> bool:
+    """Tell whether a mount would lie on our sockets, as those that upstream's agent adds do."""
+    return any(target == taken or target.startswith(f"{taken}/") for taken in _TAKEN_TARGETS)

@@ -1,0 +1,59 @@
+"""Times as the APIs write and read them, and thresholds of certificate renewal."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_UNIT_SECONDS = {
+    "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600,
+    "hour": 3600, "d": 86400, "day": 86400, "w": 604800, "week": 604800, "month": 2630016,
+    "y": 31557600, "year": 31557600,
+}  # fmt: skip
+_PART = re.compile(r"(\d+)\s*([a-z]+)")
+_THRESHOLD = re.compile(r"([1-9]\d*)(%|min|day)")
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a time with `Z`, as upstream writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def point_in_time(text: str, now: datetime) -> float:
+    """Read "1 day", "90m" (before now), RFC 3339 or unix seconds; returns unix seconds."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    seconds = _duration_seconds(text)
+    if seconds is not None:
+        return now.timestamp() - seconds
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ValueError(
+            f"time {text!r} is not understood; expected '90m', '1 day', "
+            "'2026-01-31T12:00:00Z' or unix seconds"
+        ) from error
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def renewal_time(threshold: str, not_before: datetime, not_after: datetime) -> datetime:
+    """Return when a certificate is due: `80%` of its life over, or `10day` before its end."""
+    found = _THRESHOLD.fullmatch(threshold)
+    if found is None:
+        raise ValueError(f"threshold {threshold!r} is not understood; expected '80%' or '10day'")
+    number = int(found[1])
+    if found[2] == "%":
+        return not_before + (not_after - not_before) * (number / 100)
+    unit = timedelta(minutes=number) if found[2] == "min" else timedelta(days=number)
+    return not_after - unit
+
+
+def _duration_seconds(text: str) -> int | None:
+    parts = _PART.findall(text.lower())
+    if not parts or _PART.sub("", text.lower()).strip():
+        return None
+    total = 0
+    for number, unit in parts:
+        seconds = _UNIT_SECONDS.get(unit) or _UNIT_SECONDS.get(unit.removesuffix("s"))
+        if seconds is None:
+            return None
+        total += int(number) * seconds
+    return total
