@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from skerry.certs.errors import ParameterError
 from skerry.certs.x509 import PrivateKey
 from skerry.keys.client import KeysClient
-from skerry.keys.crypto import digest_info
+from skerry.keys.crypto import CURVES, digest_info
 
 
 def remote_key(keys: KeysClient, handle: str) -> PrivateKey:
@@ -38,17 +38,15 @@ class _Remote:
 
 class _RemoteEcKey(_Remote, ec.EllipticCurvePrivateKey):
     def public_key(self) -> ec.EllipticCurvePublicKey:
-        return ec.EllipticCurvePublicKey.from_encoded_point(
-            ec.SECP256R1(), self._octets("ec-point")
-        )
+        return ec.EllipticCurvePublicKey.from_encoded_point(self.curve, self._octets("ec-point"))
 
     @property
     def curve(self) -> ec.EllipticCurve:
-        return ec.SECP256R1()
+        return CURVES[self._octets("ec-curve-oid")]()
 
     @property
     def key_size(self) -> int:
-        return 256
+        return self.curve.key_size
 
     def sign(self, data: object, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
         return self._keys.sign_ecdsa(self._handle, _digest(data, signature_algorithm.algorithm))

@@ -233,7 +233,7 @@ def public_parameter(pair: KeyPair, name: str) -> str:
             number = values[name]
             return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
     elif name == "ec-curve-oid":
-        return b64(bytes.fromhex("2a8648ce3d030107"))
+        return b64(crypto.curve_oid(pair))
     elif name == "ec-point":
         point = pair.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint

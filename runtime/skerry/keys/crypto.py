@@ -15,6 +15,13 @@ from skerry.keys.errors import ParameterError
 
 KeyPair = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
+CURVES: dict[bytes, type[ec.EllipticCurve]] = {
+    bytes.fromhex("2a8648ce3d030107"): ec.SECP256R1,
+    bytes.fromhex("2b81040022"): ec.SECP384R1,
+    bytes.fromhex("2b81040023"): ec.SECP521R1,
+}
+"""The curves of usable key pairs, by the content of their DER object identifier."""
+
 _TAG_BYTES = 16
 _AES_BYTES = 32
 _MIN_IV_BYTES = 8
@@ -83,6 +90,11 @@ def digest_info(digest: bytes) -> bytes:
     """Return the DER DigestInfo of a SHA-2 digest, what `sign_digest_info` takes."""
     prefixes = {size: prefix for prefix, size in _DIGEST_INFO.items()}
     return prefixes[len(digest)] + digest
+
+
+def curve_oid(pair: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the object identifier of the curve of a key pair, which is one of CURVES."""
+    return next(oid for oid, curve in CURVES.items() if isinstance(pair.curve, curve))
 
 
 def _hash(digest: bytes) -> hashes.HashAlgorithm:

@@ -24,7 +24,7 @@ from skerry.base.files import (
     state_folder,
     write_atomic,
 )
-from skerry.keys.crypto import KeyPair
+from skerry.keys.crypto import CURVES, KeyPair
 from skerry.keys.errors import KeyFileError, ParameterError
 from skerry.keys.model import PairAlgorithm
 
@@ -64,6 +64,11 @@ class KeyStore:
             ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise KeyFileError(f"key file {self._path(key_id)} is neither an EC nor an RSA key")
+        if isinstance(key, ec.EllipticCurvePrivateKey) and type(key.curve) not in CURVES.values():
+            raise KeyFileError(
+                f"key file {self._path(key_id)} is on curve {key.curve.name}, expected P-256, "
+                "P-384 or P-521"
+            )
         return key
 
     def put_symmetric(self, key_id: str, data: bytes) -> None:

@@ -44,8 +44,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     uid = os.getuid()
     running.configure("keyd", f'[[principal]]\nuid = {uid}\nkeys = ["*"]\n')
     running.configure("certd", CONFIG.format(folder=running.folder, uid=uid))
-    running.start("keyd")
-    running.start("certd")
+    running.host("keyd")
+    running.host("certd")
     yield running
     running.stop()
 

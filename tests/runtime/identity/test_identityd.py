@@ -53,7 +53,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """One standalone device for the tests of this file."""
     running = configured(tmp_path_factory.mktemp("identityd"))
     for name in ("keyd", "certd", "identityd"):
-        running.start(name)
+        running.host(name)
     yield running
     running.stop()
 

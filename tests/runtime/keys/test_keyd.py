@@ -46,7 +46,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     preloaded.write_bytes(b"preloaded key")
     text = f'[[principal]]\nuid = {os.getuid()}\nkeys = ["*"]\n'
     running.configure("keyd", f'{text}[preloaded_keys]\nfixed = "file://{preloaded}"\n')
-    running.start("keyd")
+    running.host("keyd")
     yield running
     running.stop()
 
