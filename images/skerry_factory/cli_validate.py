@@ -13,13 +13,11 @@ from skerry_factory.command_line import (
 
 if TYPE_CHECKING:
     from skerry_factory.command_line import Subparsers
-    from skerry_factory.paths import Checkout
     from skerry_factory.progress import Progress
+    from skerry_factory.session import BootRequest
     from skerry_factory.validate import Validation
 
 USER = "tech"
-CHECKED = "validated"
-"""Name of the device that an image is stamped as; it is removed afterwards."""
 
 
 def register(subparsers: "Subparsers") -> None:
@@ -93,48 +91,40 @@ def _host(options: argparse.Namespace, progress: "Progress") -> "Validation":
 
 
 def _disk(options: argparse.Namespace, progress: "Progress") -> "Validation":
-    from skerry_factory.paths import Checkout
-
-    disk = Path(options.disk)
-    if disk.is_file():
-        key = _existing(options.identity_file or _ssh_folder() / "id_ed25519", "--identity-file")
-        return _boot(options, progress, disk, disk.stem, key)
-    return _image(options, progress, Checkout.of_package())
-
-
-def _image(options: argparse.Namespace, progress: "Progress", checkout: "Checkout") -> "Validation":
-    from skerry_factory.definition import find_definition
-    from skerry_factory.demo_parts import make_key
-    from skerry_factory.stamp import Seed, remove_device, stamp
-
-    image = checkout.output / find_definition(options.disk, checkout).id
-    config = options.config or checkout.root / "examples" / "config.toml"
-    key = make_key(_report(options, options.disk))
-    try:
-        with progress.step("stamp", CHECKED):
-            device = stamp(image, Seed(CHECKED, config, [key.with_suffix(".pub")]))
-        return _boot(options, progress, device.disk, options.disk, key)
-    finally:
-        remove_device(image, CHECKED)
-
-
-def _boot(
-    options: argparse.Namespace, progress: "Progress", disk: Path, name: str, key: Path
-) -> "Validation":
     from contextlib import ExitStack
 
     from skerry_factory.appliance import booted
     from skerry_factory.boot import Machine
     from skerry_factory.qemu import kvm_is_usable
+    from skerry_factory.session import prepared
 
-    machine = Machine(disk, kvm=kvm_is_usable(options.cache))
     with ExitStack() as running:
+        ready = running.enter_context(prepared(_request(options)))
+        name = Path(options.disk).stem
+        key = ready.key or _existing(_ssh_folder() / "id_ed25519", "--identity-file")
+        machine = Machine(ready.disk, kvm=kvm_is_usable(options.cache))
         with progress.step("boot", name) as step:
             context = booted(machine, name, key, _report(options, name), step.waits_for)
             appliance = running.enter_context(context)
             step.done_as(appliance.how)
         with progress.step("validate", name) as step:
             return appliance.validate(step.waits_for)
+
+
+def _request(options: argparse.Namespace) -> "BootRequest":
+    from skerry_factory.definition import find_definition
+    from skerry_factory.paths import Checkout
+    from skerry_factory.session import BootRequest
+
+    checkout = Checkout.of_package()
+    disk = Path(options.disk)
+    is_disk = disk.is_file()
+    return BootRequest(
+        image=None if is_disk else checkout.output / find_definition(options.disk, checkout).id,
+        disk=disk if is_disk else None,
+        config=options.config or checkout.root / "examples" / "config.toml",
+        key=options.identity_file,
+    )
 
 
 def _ssh_folder() -> Path:
