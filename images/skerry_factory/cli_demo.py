@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skerry_factory.command_line import Subparsers
 
 IMAGE = "debian-13-amd64"
+DEVICE = "demo"
 NEXT = """\
 Next: skerry-factory boot {image} --ssh      a shell in the appliance
       $EDITOR {config} && make demo     your own device"""
@@ -37,7 +38,7 @@ def register(subparsers: "Subparsers") -> None:
         help="config.toml of the device (default: examples/config.toml)",
     )
     parser.add_argument(
-        "--name", metavar="N", help="name of the device (default: hostname of the configuration)"
+        "--name", metavar="N", help=f"of the device (default: its hostname, else {DEVICE})"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="of the image (default: out/ID)")
     add_cache_option(parser)
@@ -52,11 +53,12 @@ def run(options: argparse.Namespace) -> int:
 
     checkout = Checkout.of_package()
     config = options.config or checkout.root / "examples" / "config.toml"
+    hostname = _hostname(config)
     progress = progress_of_terminal()
     parts = RealParts(
         definition=find_definition(options.image, checkout),
         config=config,
-        device=options.name or _hostname(config),
+        device=options.name or hostname or DEVICE,
         out=options.out or checkout.output / options.image,
         cache=options.cache,
         folder=checkout.output / "demo",
@@ -74,20 +76,19 @@ def run(options: argparse.Namespace) -> int:
     return 0 if demo.done else 1
 
 
-def _hostname(config: Path) -> str:
-    import tomllib
+def _hostname(config: Path) -> str | None:
+    """Return the host name of a configuration; one with problems is refused before the build."""
+    from skerry.config.document import read
+    from skerry_factory.errors import DefinitionError, FactoryError
 
-    from skerry_factory.errors import FactoryError
-
-    try:
-        name = tomllib.loads(config.read_text("utf-8")).get("hostname")
-    except FileNotFoundError as error:
-        raise FactoryError(f"{config}: no such file") from error
-    except ValueError as error:
-        raise FactoryError(f"{config}: no TOML: {error}; try: skerry config check") from error
-    if not isinstance(name, str):
-        raise FactoryError(f"{config} has no hostname; name the device with --name")
-    return name
+    if not config.is_file():
+        raise FactoryError(f"{config}: no such file")
+    document = read(config.read_bytes(), str(config))
+    if document.problems:
+        problems = [str(problem) for problem in document.problems]
+        raise DefinitionError(problems, "nothing was built")
+    name = document.tables.get("hostname")
+    return name if isinstance(name, str) else None
 
 
 def _short(path: Path) -> Path:
