@@ -1,7 +1,7 @@
 """The `skerry` command: finds the verbs, parses the command line, makes errors exit statuses.
 
 A verb is a module of this package with `register(subparsers)`, which adds one parser and sets its
-default `run` to a function `(Namespace) -> int`, the exit status. Heavy imports belong in `run`: then
+default `run` to a function `(Namespace) -> int`, the exit status. Heavy imports belong in `run`: so
 every invocation pays only for its own verb. A module whose name begins with `_` is no verb.
 Exit status: 0 done, 1 failed or problems found, 2 usage. Data goes to standard output, talk to
 standard error.

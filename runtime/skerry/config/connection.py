@@ -16,18 +16,18 @@ class ConnectionString:
     key: bytes
 
 
-def parse_connection_string(text: str) -> ConnectionString | str:
-    """Parse a connection string; a string in return says what is wrong, without showing the key.
+def parse_connection_string(text: str) -> ConnectionString:
+    """Parse a connection string; ValueError says what is wrong, without showing the key.
 
     Names are case-sensitive and unknown parts are ignored, as upstream does (azure-iot-edge 1.2).
     """
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     for name in _REQUIRED:
         if not parts.get(name):
-            return f"required parameter {name!r} is missing"
+            raise ValueError(f"required parameter {name!r} is missing")
     key = decode_key(parts["SharedAccessKey"])
     if key is None:
-        return "SharedAccessKey is not base64"
+        raise ValueError("SharedAccessKey is not base64")
     return ConnectionString(parts["HostName"], parts["DeviceId"], key)
 
 

@@ -14,10 +14,7 @@ from skerry.config.problems import Finding, KeyPath, Position, Problem, key_text
 from skerry.config.references import resolve
 from skerry.config.validate import load_schema, validate
 
-_MESSAGE = re.compile(
-    r"(?P<text>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)",
-    re.DOTALL,
-)
+_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,14 @@ class Document:
 
 def read(data: bytes, file: str, sealed: Mapping[str, str] | None = None) -> Document:
     """Read a configuration; `sealed` holds the secrets that its references may name."""
+    try:
+        return _read(data, file, sealed)
+    except RecursionError:
+        text = data.decode("utf-8", "replace")
+        return _unreadable(text, file, Position(1, 1), "nested too deeply", "TOML")
+
+
+def _read(data: bytes, file: str, sealed: Mapping[str, str] | None) -> Document:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -106,10 +111,9 @@ def _not_utf8(data: bytes, error: UnicodeDecodeError) -> tuple[Position, str, st
 
 def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> tuple[Position, str, str]:
     # Python 3.11 to 3.13 give the place only inside the message
-    found = _MESSAGE.fullmatch(str(error))
+    found = _PLACE.search(str(error))
+    message = str(error).partition(" (at ")[0]
+    message = message[:1].lower() + message[1:]
     if found is None:
-        return Position(1, 1), str(error), "TOML"
-    message = found["text"][:1].lower() + found["text"][1:]
-    if found["line"] is None:
         return Locations(text).position(len(text)), f"{message} at the end", "TOML"
-    return Position(int(found["line"]), int(found["column"])), message, "TOML"
+    return Position(int(found[1]), int(found[2])), message, "TOML"

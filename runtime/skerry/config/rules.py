@@ -85,10 +85,11 @@ def _provisioning(tables: Tables) -> Iterator[Finding]:
 def _keys(tables: Tables) -> Iterator[Finding]:
     text = text_at(tables, "provisioning", "connection_string")
     if text is not None:
-        parsed = parse_connection_string(text)
-        if isinstance(parsed, str):
+        try:
+            parse_connection_string(text)
+        except ValueError as error:
             form = "'HostName=…;DeviceId=…;SharedAccessKey=…'"
-            yield Finding(("provisioning", "connection_string"), parsed, form)
+            yield Finding(("provisioning", "connection_string"), str(error), form)
     for path in (
         ("provisioning", "authentication", "device_id_pk", "value"),
         ("provisioning", "attestation", "symmetric_key", "value"),

@@ -71,7 +71,8 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
         if kind == "rename":
             table[draw(st.sampled_from([key + "s", key[1:], key.upper(), "method"]))] = value
         elif kind != "drop":
-            table[key if kind == "replace" else "extra"] = draw(st.sampled_from(VALUES))
+            new = copy.deepcopy(draw(st.sampled_from(VALUES)))
+            table[key if kind == "replace" else "extra"] = new
     return document
 
 
