@@ -127,12 +127,15 @@ class BootedAppliance:
     def console_tail(self) -> str:
         return "\n".join(self.machine.console().replace("\r", "").splitlines()[-CONSOLE_LINES:])
 
-    def wait_until_answers(self, seconds: float = LOGIN_SECONDS) -> None:
-        """Wait until a command runs in the appliance, after it was restarted for example."""
+    def restart(self, seconds: float = LOGIN_SECONDS) -> None:
+        """Restart the system in order and wait until one can log in again."""
+        ask = "cat /proc/sys/kernel/random/boot_id"
+        former = self.output_of(ask)
+        self.run("sudo systemctl reboot")
         deadline = time.monotonic() + seconds
-        while self.run("true").returncode != 0:
+        while (now := self.run(ask)).returncode != 0 or now.stdout == former:
             if time.monotonic() > deadline:
-                raise MachineError(f"the appliance did not answer within {seconds:.0f} s")
+                raise MachineError(f"the appliance did not come back within {seconds:.0f} s")
             time.sleep(POLL_SECONDS)
 
 
