@@ -44,13 +44,12 @@ REMOVED = (
     "etc/*-",
     "etc/apt/sources.list.d/*.save",
     "var/backups/*",
-    "var/cache/apt/*.bin",
     "var/cache/apt/archives/*.deb",
     "var/cache/debconf/*-old",
     "var/cache/ldconfig/aux-cache",
     "var/cache/skerry",
     "var/crash/*",
-    "var/lib/apt/lists/*",
+    "var/lib/apt/lists/*_*",
     "var/lib/dpkg/*-old",
     "var/lib/systemd/coredump/*",
     "var/log/*.log",
@@ -59,6 +58,9 @@ REMOVED = (
     "var/log/[bw]tmp*",
     "var/log/lastlog",
 )
+REMADE = ("var/cache/apt/*.bin", "var/lib/apt/lists/lock", "var/lib/apt/lists/partial")
+"""What apt makes anew in every run, this one too: removed, but no change of the tree."""
+
 EMPTY = ("etc/machine-id", "etc/hostname")
 """Filled at every boot: from the data partition, and from the configuration."""
 
@@ -75,6 +77,8 @@ def main() -> None:
     if not module.check_mode:
         for path, change in changes:
             change(path)
+        for path in [path for pattern in REMADE for path in ROOT.glob(pattern)]:
+            remove(path)
     told = "".join(f"{path}\n" for path, _ in changes)
     module.exit_json(changed=bool(changes), diff={"before": told, "after": ""})
 
