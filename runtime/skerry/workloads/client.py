@@ -10,6 +10,9 @@ _VERSION = "2022-08-03"
 _SECONDS = 300
 """A container may take its time to stop, an image to arrive."""
 
+_FOLLOW_SECONDS = 366 * 86400
+"""A followed log may stay silent for as long as it likes."""
+
 _NOT_FOUND = 404
 
 
@@ -18,6 +21,7 @@ class ManagementClient:
 
     def __init__(self, socket_path: Path) -> None:
         self._service = ServiceClient(socket_path, _VERSION, _SECONDS)
+        self._patient = ServiceClient(socket_path, _VERSION, _FOLLOW_SECONDS)
 
     def modules(self) -> list[dict[str, object]]:
         """Return ModuleDetails of every module."""
@@ -34,12 +38,21 @@ class ManagementClient:
         self._service.post(f"{_path(module)}/stop")
 
     def logs(
-        self, module: str, *, follow: bool = False, tail: str = "all", since: str | None = None
+        self,
+        module: str,
+        *,
+        follow: bool = False,
+        tail: str = "all",
+        since: str | None = None,
+        until: str | None = None,
+        timestamps: bool = False,
     ) -> Iterator[bytes]:
         """Yield a module's output in Docker's frames."""
-        query = {"follow": str(follow).lower(), "tail": tail}
+        query = {"follow": str(follow).lower(), "tail": tail, "timestamps": str(timestamps).lower()}
         query |= {} if since is None else {"since": since}
-        return self._service.stream(f"{_path(module)}/logs", query)
+        query |= {} if until is None else {"until": until}
+        service = self._patient if follow else self._service
+        return service.stream(f"{_path(module)}/logs", query)
 
     def deployment_status(self) -> dict[str, object] | None:
         """Return what the agent last reported; None before it did."""
