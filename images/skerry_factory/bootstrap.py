@@ -88,7 +88,7 @@ def bootstrap(plan: Bootstrap, tree: Path) -> None:
     command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     command += [plan.suite, str(tree), *([plan.mirror] if plan.mirror else [])]
     run_command(command, environment={"INITRD": "No"})
-    _forget_the_build_host(tree)
+    forget_the_build_host(tree)
     clamp_times([tree])
 
 
@@ -136,7 +136,8 @@ def empty_folders(root: Path, names: Sequence[str]) -> None:
         remove_from(root, [f"{name}/*"])
 
 
-def _forget_the_build_host(tree: Path) -> None:
+def forget_the_build_host(tree: Path) -> None:
+    """Remove what a bootstrap copied or made of the machine it ran on."""
     resolver = tree / "etc/resolv.conf"
     kept = resolver.readlink() if resolver.is_symlink() else None
     remove_from(tree, [*OF_THE_BUILD_HOST, *LOGS, *UNREPEATABLE])

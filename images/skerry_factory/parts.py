@@ -1,6 +1,7 @@
 """What an image carries that this repository builds: the package and the containers."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from skerry_factory.cache import Cache, digest_of_file, digest_of_files, key_of
+from skerry_factory.containers import Target, build_preload, preload_key
 from skerry_factory.deb import build_deb
 from skerry_factory.definition import Definition
-from skerry_factory.errors import FactoryError
 from skerry_factory.paths import Checkout
 from skerry_factory.progress import Reporter
 
@@ -28,16 +29,16 @@ class BuildParts:
 
 
 def build_parts(
-    definition: Definition, cache: Cache, checkout: Checkout, report: Reporter
+    definition: Definition, mirror: str | None, cache: Cache, checkout: Checkout, report: Reporter
 ) -> BuildParts:
     """Build package and containers side by side and lay them out as the roles expect them."""
     with ThreadPoolExecutor() as pool:
         package = pool.submit(_package, definition, cache, checkout, report)
-        preload = _preload(definition, cache, checkout, report)
+        preload = _preload(definition, mirror, cache, checkout, report)
         package_folder = package.result()
     folder = cache.new_folder("parts")
     shutil.copy2(next(package_folder.glob("*.deb")), folder / "skerry.deb")
-    shutil.copytree(preload, folder / "preload")
+    shutil.copytree(preload, folder / "preload", copy_function=os.link)
     images = json.loads((folder / "preload/preload.json").read_text("utf-8"))["images"]
     return BuildParts(
         folder=folder,
@@ -61,11 +62,15 @@ def _make_package(definition: Definition, out: Path) -> None:
     build_deb(definition.suite, out)
 
 
-def _preload(definition: Definition, cache: Cache, checkout: Checkout, report: Reporter) -> Path:
-    if definition.preload:
-        raise FactoryError("containers cannot be built yet; leave [containers] preload empty")
-    return cache.fetch("containers", key_of([]), _no_containers)
-
-
-def _no_containers(out: Path) -> None:
-    (out / "preload.json").write_text('{"images": []}\n', "utf-8")
+def _preload(
+    definition: Definition, mirror: str | None, cache: Cache, checkout: Checkout, report: Reporter
+) -> Path:
+    target = Target(definition.suite, definition.arch, mirror or definition.mirror)
+    names = definition.preload
+    key = preload_key(names, target, checkout)
+    with report.step("containers", ", ".join(names)) as step:
+        if cache.has("containers", key):
+            step.done_as("cached")
+        return cache.fetch(
+            "containers", key, lambda out: build_preload(names, target, out, cache, checkout)
+        )

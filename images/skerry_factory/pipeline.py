@@ -81,11 +81,12 @@ def _build(job: Job, cache: Cache, checkout: Checkout, report: Reporter) -> dict
     plan = plan_bootstrap(definition, checkout, job.mirror)
     base_key = bootstrap_key(plan)
     with ThreadPoolExecutor() as pool:
-        parts_made = pool.submit(build_parts, definition, cache, checkout, report)
+        parts_made = pool.submit(build_parts, definition, job.mirror, cache, checkout, report)
         base = _bootstrap(plan, base_key, cache, report, refresh=job.refresh)
         kernel_key, kernel_made = _start_kernel(definition, base_key, base, cache, report, pool)
         parts = parts_made.result()
-        run = plan_roles(definition, parts, job.mirror)
+        sources = sealed_sources(plan, definition, base, job.mirror)
+        run = plan_roles(definition, parts, sources, job.mirror)
         keys = role_keys(run, base_key, checkout)
         with report.step("roles", f"{len(run.roles)} roles") as step:
             layers = run_roles(run, keys, base, parts.folder, cache, checkout, step)
@@ -97,7 +98,6 @@ def _build(job: Job, cache: Cache, checkout: Checkout, report: Reporter) -> dict
         "roles": keys[-1],
         **parts.keys,
     }
-    sources = default_sources(plan.suite, definition.mirror) if job.mirror else None
     return _finish(job, definition, layers, boot, parts, sources, inputs, cache, report)
 
 
@@ -107,7 +107,16 @@ def bootstrap_key(plan: Bootstrap) -> str:
     return key_of(asdict(plan), SOURCE_DATE_EPOCH, host, _code("bootstrap"))
 
 
-def plan_roles(definition: Definition, parts: BuildParts, mirror: str | None) -> RoleRun:
+def sealed_sources(plan: Bootstrap, definition: Definition, base: Path, mirror: str | None) -> str:
+    """Return the sources.list that the image ships: without the mirror of this build only."""
+    if mirror is not None:
+        return default_sources(plan.suite, definition.mirror)
+    return (base / "etc/apt/sources.list").read_text("utf-8")
+
+
+def plan_roles(
+    definition: Definition, parts: BuildParts, apt_sources: str, mirror: str | None
+) -> RoleRun:
     """Return what the playbook gets; docs: images/README.md."""
     variables: dict[str, object] = {
         "image_phase": "install",
@@ -120,6 +129,7 @@ def plan_roles(definition: Definition, parts: BuildParts, mirror: str | None) ->
         "image_users": [asdict(user) for user in definition.users],
         "image_network": {"dhcp": definition.dhcp},
         "image_mirror": mirror or "",
+        "image_apt_sources": apt_sources,
         **paths_in_image(),
         **definition.role_vars,
     }
@@ -172,7 +182,7 @@ def _finish(
     layers: list[Path],
     boot: Path,
     parts: BuildParts,
-    apt_sources: str | None,
+    apt_sources: str,
     inputs: Mapping[str, str],
     cache: Cache,
     report: Reporter,

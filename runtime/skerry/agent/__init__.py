@@ -1,0 +1,1 @@
+"""The edge agent: makes the containers of a device what its deployment says."""

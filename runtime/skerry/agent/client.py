@@ -1,0 +1,107 @@
+"""The agent's view of edged: deployment, modules, identities, report."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from skerry.agent.model import Actual, RuntimeStatus, Wanted
+from skerry.base.client import ApiError, ServiceClient
+
+_NOT_FOUND = 404
+_TIMEOUT_SECONDS = 600
+_STATUS = {
+    "running": RuntimeStatus.RUNNING,
+    "stopped": RuntimeStatus.STOPPED,
+    "failed": RuntimeStatus.FAILED,
+    "dead": RuntimeStatus.DEAD,
+    "unhealthy": RuntimeStatus.UNHEALTHY,
+}
+
+
+class EdgedClient:
+    """Calls the management API; raises ApiError and UnreachableError."""
+
+    def __init__(self, socket_path: Path, api_version: str) -> None:
+        self._service = ServiceClient(socket_path, api_version, _TIMEOUT_SECONDS)
+
+    def deployment(self) -> object | None:
+        """Return the deployment manifest, None when the device has none."""
+        try:
+            return self._service.get("/deployment")
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    def modules(self) -> dict[str, Actual]:
+        """Return all modules that edged knows, by name."""
+        answer = self._service.get("/modules")
+        entries = answer.get("modules") if isinstance(answer, dict) else None
+        if not isinstance(entries, list):
+            raise ApiError(500, "edged answered without 'modules'")
+        found = [_actual(entry) for entry in entries]
+        return {module.name: module for module in found}
+
+    def create_identity(self, module: Wanted) -> str:
+        """Return the generation id of a module's identity, made if absent."""
+        answer = self._service.post("/identities", {"moduleId": module.identity})
+        if not isinstance(answer, dict):
+            raise ApiError(500, "edged answered without an identity")
+        return str(answer["generationId"])
+
+    def delete_identity(self, identity: str) -> None:
+        """Remove a module's identity; one that is gone already is fine."""
+        self._service.delete(f"/identities/{quote(identity, safe='')}")
+
+    def create(self, spec: Mapping[str, object], *, exists: bool, start: bool) -> None:
+        """Create a container, or replace the one there is."""
+        name = str(spec["name"])
+        if exists:
+            query = {"start": "true" if start else "false"}
+            self._service.put(_path(name), dict(spec), query)
+            return
+        self._service.post("/modules", dict(spec))
+        if start:
+            self.act(name, "start")
+
+    def act(self, name: str, action: str) -> None:
+        """Start, stop or restart a module."""
+        self._service.post(f"{_path(name)}/{action}")
+
+    def remove(self, name: str) -> None:
+        """Remove a container."""
+        self._service.delete(_path(name))
+
+    def report(self, properties: Mapping[str, object]) -> None:
+        """Hand over the reported properties."""
+        self._service.put("/deployment/status", dict(properties))
+
+
+def _path(name: str) -> str:
+    return f"/modules/{quote(name, safe='')}"
+
+
+def _actual(entry: Mapping[str, object]) -> Actual:
+    status = _object(entry.get("status"))
+    running = _object(status.get("runtimeStatus"))
+    ended = _object(status.get("exitStatus"))
+    settings = _object(_object(entry.get("config")).get("settings"))
+    code = ended.get("statusCode")
+    return Actual(
+        name=str(entry["name"]),
+        image=str(settings.get("image", "")),
+        status=_STATUS.get(str(running.get("status")), RuntimeStatus.UNKNOWN),
+        exit_code=None if code is None else int(str(code)),
+        started=_time(status.get("startTime")),
+        exited=_time(ended.get("exitTime")),
+        description=str(running.get("description") or ""),
+    )
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _time(value: object) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None

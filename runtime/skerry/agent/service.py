@@ -1,0 +1,74 @@
+"""The agent as a process: `python3 -m skerry.agent.service`, in the container edgeAgent.
+
+Configured by the environment that edged gives it (IOTEDGE_*). Exit status: 0 ended by SIGTERM, 1
+the environment cannot be used.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import skerry
+from skerry.agent.client import EdgedClient
+from skerry.agent.errors import AgentError
+from skerry.agent.loop import Agent
+from skerry.agent.spec import Surroundings
+from skerry.agent.store import MemoryStore
+from skerry.base.clock import SystemClock
+from skerry.base.log import get_logger, setup
+
+_DEFAULT_STORAGE = "/var/lib/skerry-agent"
+_REQUIRED = ("IOTEDGE_MANAGEMENTURI", "IOTEDGE_WORKLOADURI", "IOTEDGE_APIVERSION")
+
+
+def make_agent(environment: Mapping[str, str]) -> Agent:
+    """Return an agent with its memory loaded; raises AgentError."""
+    missing = [name for name in _REQUIRED if not environment.get(name)]
+    if missing:
+        raise AgentError(
+            f"environment variable {missing[0]} is not set; edged starts me, people do not"
+        )
+    uri = urlsplit(environment["IOTEDGE_MANAGEMENTURI"])
+    if uri.scheme != "unix":
+        raise AgentError(f"IOTEDGE_MANAGEMENTURI is {uri.geturl()!r}, expected unix:///path")
+    storage = Path(environment.get("StorageFolder", _DEFAULT_STORAGE))
+    if not os.access(storage, os.W_OK):
+        raise AgentError(f"storage folder {storage} cannot be written; mount a volume there")
+    log = get_logger("agent")
+    store = MemoryStore(storage, log)
+    return Agent(
+        edged=EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"]),
+        surroundings=Surroundings(environment),
+        store=store,
+        clock=SystemClock(),
+        log=log,
+        version=skerry.__version__,
+        memory=store.load(),
+    )
+
+
+def main() -> int:
+    """Run until SIGTERM."""
+    setup("agent")
+    log = get_logger("agent")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    try:
+        agent = make_agent(os.environ)
+    except AgentError as error:
+        log.error("cannot start", reason=error)
+        return 1
+    log.info("started", version=skerry.__version__)
+    while not stop.wait(agent.round()):
+        pass
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
