@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry_factory.cache import Cache, digest_of_file, digest_of_files, key_of
-from skerry_factory.containers import Target, build_preload, preload_key
+from skerry_factory.containers import build_containers, write_preload_lock
 from skerry_factory.deb import build_deb
 from skerry_factory.definition import Definition
 from skerry_factory.paths import Checkout
@@ -40,12 +40,13 @@ def build_parts(
     shutil.copy2(next(package_folder.glob("*.deb")), folder / "skerry.deb")
     shutil.copytree(preload, folder / "preload", copy_function=os.link)
     images = json.loads((folder / "preload/preload.json").read_text("utf-8"))["images"]
+    preload_digest = digest_of_file(folder / "preload/preload.json")
     return BuildParts(
         folder=folder,
         images=tuple(images),
         package_digest=digest_of_file(folder / "skerry.deb"),
-        preload_digest=digest_of_file(folder / "preload/preload.json"),
-        keys={"package": package_folder.name, "containers": preload.name},
+        preload_digest=preload_digest,
+        keys={"package": package_folder.name, "containers": preload_digest},
     )
 
 
@@ -65,12 +66,17 @@ def _make_package(definition: Definition, out: Path) -> None:
 def _preload(
     definition: Definition, mirror: str | None, cache: Cache, checkout: Checkout, report: Reporter
 ) -> Path:
-    target = Target(definition.suite, definition.arch, mirror or definition.mirror)
-    names = definition.preload
-    key = preload_key(names, target, checkout)
-    with report.step("containers", ", ".join(names)) as step:
-        if cache.has("containers", key):
-            step.done_as("cached")
-        return cache.fetch(
-            "containers", key, lambda out: build_preload(names, target, out, cache, checkout)
+    folder = cache.new_folder("preload")
+    with report.step("containers", ", ".join(definition.preload)) as step:
+        images = build_containers(
+            definition.preload,
+            folder,
+            cache.root,
+            mirror=mirror or definition.mirror,
+            progress=step.waits_for,
+            suite=definition.suite,
+            arch=definition.arch,
+            checkout=checkout,
         )
+        write_preload_lock(images, folder / "preload.json")
+    return folder
