@@ -32,6 +32,7 @@ SYMMETRIC_BYTES = 32
 _MAX_SYMMETRIC_BYTES = 4096
 _MAX_PAIR_BYTES = 64 * 1024
 _PUBLIC_EXPONENT = 65537
+_RSA_BITS = {PairAlgorithm.RSA_2048: 2048, PairAlgorithm.RSA_4096: 4096}
 
 
 class KeyStore:
@@ -121,10 +122,6 @@ class KeyStore:
 
 
 def _generate(algorithm: PairAlgorithm) -> KeyPair:
-    match algorithm:
-        case PairAlgorithm.EC_P256:
-            return ec.generate_private_key(ec.SECP256R1())
-        case PairAlgorithm.RSA_2048:
-            return rsa.generate_private_key(_PUBLIC_EXPONENT, 2048)
-        case PairAlgorithm.RSA_4096:
-            return rsa.generate_private_key(_PUBLIC_EXPONENT, 4096)
+    if algorithm is PairAlgorithm.EC_P256:
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(_PUBLIC_EXPONENT, _RSA_BITS[algorithm])
