@@ -1,0 +1,101 @@
+"""The layer that all container images share: Debian packages, extracted and stripped.
+
+mmdebstrap's `extract` variant resolves, verifies and unpacks packages and runs nothing of them, so
+the result depends on packages and definition alone: not on root, not on the machine's processor.
+The names and versions stay in /var/lib/dpkg/status, where scanners look for them.
+
+    entries/container-base/<key>/layer.tar.gz, layer.json
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from skerry_factory.cache import Cache, digest_of_files, key_of, remove_tree
+from skerry_factory.command import run_command
+from skerry_factory.container_definition import BaseDefinition
+from skerry_factory.container_layer import Entry, Layer, entries_of_archive, make_layer
+from skerry_factory.epoch import SOURCE_DATE_EPOCH
+
+STEP = "container-base"
+KEEP_STATUS = (
+    'for deb in "$1"/var/cache/apt/archives/*.deb; do '
+    'dpkg-deb --field "$deb" && printf "Status: install ok installed\\n\\n"; '
+    'done > "$1"/var/lib/dpkg/status'
+)
+"""Run by mmdebstrap once the packages are unpacked: nothing else records what they were."""
+
+MakeTree = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the packages are for; `mirror` None means mmdebstrap's own choice."""
+
+    suite: str
+    arch: str
+    mirror: str | None = None
+
+
+def base_layer(definition: BaseDefinition, platform: Platform, cache: Cache) -> Layer:
+    """Return the shared layer, from the cache when it is there."""
+    archive = "packages.tar"
+
+    def make(folder: Path) -> None:
+        extract_packages(definition, platform, folder / archive)
+        layer = make_layer(stripped_entries(definition, folder / archive))
+        (folder / archive).unlink()
+        write_layer(layer, folder)
+
+    return read_layer(cache.fetch(STEP, base_key(definition, platform), make))
+
+
+def base_key(definition: BaseDefinition, platform: Platform) -> str:
+    """Return the key of the layer: definition, platform, code, and the tools that unpack."""
+    own = Path(__file__)
+    code = digest_of_files([own, own.with_name("container_layer.py")])
+    entries = {path: repr(entry) for path, entry in definition.entries.items()}
+    lists = [definition.packages, definition.without, definition.keep]
+    tools = Path("/etc/os-release").read_text("utf-8")
+    return key_of(asdict(platform), lists, entries, SOURCE_DATE_EPOCH, tools, code)
+
+
+def forget_base(definition: BaseDefinition, platform: Platform, cache: Cache) -> None:
+    """Remove the cached layer, so that the packages are fetched anew."""
+    remove_tree(cache.entry(STEP, base_key(definition, platform)))
+
+
+def extract_packages(definition: BaseDefinition, platform: Platform, archive: Path) -> None:
+    """Write a tar archive of the packages and all that they depend on."""
+    mode = "root" if os.geteuid() == 0 else "unshare"
+    command = ["mmdebstrap", f"--mode={mode}", "--variant=extract", "--format=tar"]
+    command += [f"--architectures={platform.arch}", f"--include={','.join(definition.packages)}"]
+    command += [f"--extract-hook={KEEP_STATUS}", platform.suite, str(archive)]
+    run_command([*command, *([platform.mirror] if platform.mirror else [])])
+
+
+def stripped_entries(definition: BaseDefinition, archive: Path) -> dict[str, Entry]:
+    """Return what stays of the packages, and the files that the definition lays over them."""
+
+    def wanted(path: str) -> bool:
+        dropped = any(fnmatchcase(path, pattern) for pattern in definition.without)
+        return not dropped or any(fnmatchcase(path, pattern) for pattern in definition.keep)
+
+    return {**entries_of_archive(archive, wanted), **definition.entries}
+
+
+def write_layer(layer: Layer, folder: Path) -> None:
+    """Write a layer into a folder of the cache."""
+    (folder / "layer.tar.gz").write_bytes(layer.data)
+    facts = {"diff_id": layer.diff_id, "digest": layer.digest, "tree_bytes": layer.tree_bytes}
+    (folder / "layer.json").write_text(json.dumps(facts), "utf-8")
+
+
+def read_layer(folder: Path) -> Layer:
+    """Read a layer that `write_layer` wrote."""
+    facts = json.loads((folder / "layer.json").read_text("utf-8"))
+    data = (folder / "layer.tar.gz").read_bytes()
+    return Layer(facts["diff_id"], facts["digest"], data, facts["tree_bytes"])
