@@ -64,26 +64,41 @@ def run_check(options: argparse.Namespace) -> int:
 
 def run_apply(options: argparse.Namespace) -> int:
     """Apply, or only say or render what would be applied; exit status 1 if it is not in force."""
-    from pathlib import Path
-
-    from skerry.base.errors import SkerryError
     from skerry.cli._device import needs_root, this_device
-    from skerry.config.apply import apply, render
 
     if options.output_dir is not None:
-        plan, outcome = render(_read(options.config), options.config, this_device(rendering=True))
-        if plan is not None and not options.dry_run:
-            _write_rendered(plan, Path(options.output_dir))
-    else:
-        if not options.dry_run:
-            needs_root("applying a configuration")
-        device: Device = this_device()
-        try:
-            outcome = apply(_read(options.config), options.config, device, dry_run=options.dry_run)
-        except PermissionError as error:
-            raise SkerryError(
-                f"{error.filename} cannot be read; run as root, or give --output-dir"
-            ) from error
+        return render_for(options, this_device(rendering=True))
+    if not options.dry_run:
+        needs_root("applying a configuration")
+    return apply_on(options, this_device())
+
+
+def render_for(options: argparse.Namespace, device: "Device") -> int:
+    """Write the files of the services to a folder, for the present user alone."""
+    from pathlib import Path
+
+    from skerry.config.apply import render
+
+    plan, outcome = render(_read(options.config), options.config, device)
+    if plan is not None and not options.dry_run:
+        _write_rendered(plan, Path(options.output_dir))
+    print_outcome(outcome, options.output)
+    return 0 if outcome.ok else 1
+
+
+def apply_on(options: argparse.Namespace, device: "Device") -> int:
+    """Apply to a device, and show what was done."""
+    from skerry.base.errors import SkerryError
+    from skerry.config.apply import apply
+
+    try:
+        outcome = apply(_read(options.config), options.config, device, dry_run=options.dry_run)
+    except PermissionError as error:
+        raise SkerryError(
+            f"{error.filename} cannot be read; run as root, or give --output-dir"
+        ) from error
+    except OSError as error:
+        raise SkerryError(f"the configuration was not applied: {error}") from error
     print_outcome(outcome, options.output)
     return 0 if outcome.ok else 1
 

@@ -39,14 +39,14 @@ def run_apply(options: argparse.Namespace) -> int:
     folder = None if options.folder is None else Path(options.folder)
     device = this_device(booting=options.boot, seed=folder)
     if folder is not None:
-        return _apply(folder, device, options, lambda _: nullcontext())
+        return apply_on(folder, device, options, lambda _: nullcontext())
     if options.boot:
         seed.put_in_force(device.paths.etc)
     for disk in seed.find_seeds():
         with seed.mounted(disk) as mount_point:
             if is_empty(mount_point):
                 continue
-            status = _apply(mount_point, device, options, seed.writable)
+            status = apply_on(mount_point, device, options, seed.writable)
         if options.boot:
             seed.put_in_force(device.paths.etc)
         return status
@@ -54,12 +54,13 @@ def run_apply(options: argparse.Namespace) -> int:
     return 0
 
 
-def _apply(
+def apply_on(
     folder: Path,
     device: "Device",
     options: argparse.Namespace,
     writable: "Callable[[Path], AbstractContextManager[None]]",
 ) -> int:
+    """Apply the seed in a folder; `writable` opens it for writing."""
     from skerry.cli.config import print_outcome
     from skerry.config.seed import SeedError
     from skerry.config.seeding import apply_seed, explain, must_wipe, wipe

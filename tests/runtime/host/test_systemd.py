@@ -1,0 +1,170 @@
+"""Services as systemd units, with a `systemctl` on PATH that only remembers."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from skerry.base.clock import SystemClock
+from skerry.base.http import Response, Router
+from skerry.base.log import get_logger
+from skerry.base.server import Listener, Server
+from skerry.base.sockets import bind_unix
+from skerry.config.apply import ServiceError
+from skerry.host.systemd import AtBoot, Systemd
+
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >> "$0.log"
+case "$*" in
+  *LoadState*skerry-tpmd*) echo not-found ;;
+  *LoadState*) echo loaded ;;
+  *ActiveState*skerry-certd*) echo failed ;;
+  *ActiveState*) echo active ;;
+  *ExecMainStatus*) cat "$0.status" ;;
+  restart*skerry-tpmd*) echo "Unit skerry-tpmd.service not found." >&2; exit 5 ;;
+esac
+"""
+
+
+class Ticking:
+    """Every pause is a second."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        raise AssertionError
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def pause(self, seconds: float) -> None:
+        self.seconds += 1
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(SYSTEMCTL)
+    program.chmod(0o755)
+    (program.parent / "systemctl.status").write_text("153\n")
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return program
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[str, str, object], None]]:
+    """Start a service that tells a digest."""
+    running: list[tuple[Server, threading.Thread]] = []
+
+    def start(socket: str, version: str, answer: object) -> None:
+        router = Router([version])
+        router.add("GET", "/config", lambda _request: Response.json(answer))
+        listener = Listener(socket, bind_unix(tmp_path / socket, mode=0o600), router)
+        server = Server([listener], clock=SystemClock(), log=get_logger("test"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+
+    yield start
+    for server, thread in running:
+        server.stop()
+        thread.join()
+
+
+@pytest.fixture
+def services(tmp_path: Path, systemctl: Path) -> Systemd:
+    clock = Ticking()
+    return Systemd(clock, run_folder=tmp_path, patience_seconds=3, pause=clock.pause)
+
+
+def test_a_unit_that_is_not_installed_is_absent(services: Systemd) -> None:
+    """systemd says which units there are."""
+    assert (services.present("keyd"), services.present("tpmd")) == (True, False)
+
+
+def test_services_are_restarted_in_one_call(services: Systemd, systemctl: Path) -> None:
+    """Failed units are forgiven, sockets listen, then all services restart together."""
+    services.restart(["keyd", "edged"])
+    services.restart([])
+    sockets = "skerry-keyd.socket skerry-edged-mgmt.socket skerry-edged-workload.socket"
+    assert Path(f"{systemctl}.log").read_text().splitlines() == [
+        f"reset-failed skerry-keyd.service skerry-edged.service {sockets}",
+        f"start {sockets}",
+        "restart skerry-keyd.service skerry-edged.service",
+    ]
+
+
+def test_a_restart_that_fails_says_why(services: Systemd) -> None:
+    """What systemctl wrote is in the message."""
+    with pytest.raises(ServiceError) as caught:
+        services.restart(["tpmd"])
+    assert str(caught.value) == (
+        "systemctl restart skerry-tpmd.service: Unit skerry-tpmd.service not found."
+    )
+
+
+def test_a_machine_without_systemd_is_told_what_to_do(
+    services: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rendering is what works there."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServiceError, match="use --output-dir to render only"):
+        services.present("keyd")
+
+
+def test_a_service_with_its_new_settings_is_accepted(
+    services: Systemd, serve: Callable[[str, str, object], None]
+) -> None:
+    """keyd answers at its socket, edged at that of management."""
+    serve("keyd.sock", "2020-09-01", {"digest": "d1"})
+    serve("mgmt.sock", "2022-08-03", {"digest": "d2"})
+    services.await_digest("keyd", "d1")
+    services.await_digest("edged", "d2")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [({"digest": "old"}, "old"), ([], "no digest"), ({}, "None")]
+)
+def test_a_service_with_other_settings_is_not(
+    services: Systemd, serve: Callable[[str, str, object], None], answer: object, told: str
+) -> None:
+    """After the patience the last answer is in the message."""
+    serve("keyd.sock", "2020-09-01", answer)
+    with pytest.raises(ServiceError) as caught:
+        services.await_digest("keyd", "new")
+    assert str(caught.value) == (
+        f"keyd does not run with its new settings after 3 s: {told} "
+        "(journalctl -u skerry-keyd.service)"
+    )
+
+
+def test_a_service_that_does_not_answer_is_waited_for_in_vain(services: Systemd) -> None:
+    """The socket that gave no answer is named."""
+    with pytest.raises(ServiceError, match=r"no answer on .*keyd\.sock"):
+        services.await_digest("keyd", "d")
+
+
+@pytest.mark.parametrize(
+    ("status", "why"), [("153", "refused its settings"), ("1", "ended with status 1")]
+)
+def test_a_failed_service_is_not_asked_again(
+    services: Systemd, systemctl: Path, status: str, why: str
+) -> None:
+    """Asking would start it again; its exit status says why it failed."""
+    Path(f"{systemctl}.status").write_text(f"{status}\n")
+    with pytest.raises(ServiceError) as caught:
+        services.await_digest("certd", "d")
+    assert str(caught.value) == f"certd {why} (journalctl -u skerry-certd.service)"
+
+
+def test_at_boot_nothing_is_restarted() -> None:
+    """The services start afterwards and read the new settings."""
+    services = AtBoot()
+    services.restart(["keyd"])
+    services.await_digest("keyd", "d")
+    assert not services.present("keyd")
