@@ -24,7 +24,7 @@ from skerry_factory.command import run_command
 from skerry_factory.definition import ESP_BYTES, SEED_BYTES, Definition
 from skerry_factory.epoch import derived_uuid, volume_id
 from skerry_factory.errors import FactoryError
-from skerry_factory.filesystems import copy_sparse, digest_of_sparse, make_ext4, make_fat
+from skerry_factory.filesystems import digest_of_sparse, make_ext4, make_fat, make_sparse
 from skerry_factory.finish import FinishedTree
 from skerry_factory.gpt import (
     ALIGNMENT_BYTES,
@@ -81,21 +81,16 @@ def kernel_command_line(definition: Definition) -> list[str]:
 def write_disk(definition: Definition, tree: FinishedTree, boot: Path, work: Path) -> Path:
     """Write the raw disk into `work` and return it; `boot` holds skerry.efi and BOOTX64.EFI."""
     partitions = plan_partitions(definition)
-    writers = {
-        "esp": lambda part, file: _write_esp(definition, part, boot, file),
-        "root-a": lambda part, file: _write_ext4(definition, part, tree.root, file),
-        "seed": lambda part, file: _write_seed(definition, part, file),
-        "data": lambda part, file: _write_ext4(definition, part, tree.data, file),
-    }
     disk = work / f"{definition.id}.raw"
-    with disk.open("xb") as file:
-        file.truncate(definition.disk_bytes)
+    writers = {
+        "esp": lambda part: _write_esp(definition, part, boot, disk),
+        "root-a": lambda part: _write_ext4(definition, part, tree.root, disk),
+        "seed": lambda part: _write_fat(definition, part, 16, _new(work / "seed.tree"), disk),
+        "data": lambda part: _write_ext4(definition, part, tree.data, disk),
+    }
+    make_sparse(disk, definition.disk_bytes)
     with ThreadPoolExecutor() as pool:
-        files = {part.name: work / f"{part.name}.part" for part in partitions}
-        list(pool.map(lambda part: writers[part.name](part, files[part.name]), partitions))
-    for part in partitions:
-        copy_sparse(files[part.name], disk, part.offset_bytes)
-        files[part.name].unlink()
+        list(pool.map(lambda part: writers[part.name](part), partitions))
     write_table(disk, derived_uuid(definition.id, "disk"), partitions)
     return disk
 
@@ -141,27 +136,35 @@ def publish(outputs: list[Output], manifest: Mapping[str, object], out: Path) ->
     return final
 
 
-def _write_esp(definition: Definition, part: Partition, boot: Path, file: Path) -> None:
-    tree = file.with_suffix(".tree")
+def _write_esp(definition: Definition, part: Partition, boot: Path, disk: Path) -> None:
+    tree = _new(disk.with_name("esp.tree"))
     for folder in ("EFI/BOOT", "EFI/Linux", "loader"):
         (tree / folder).mkdir(parents=True)
     shutil.copyfile(boot / "BOOTX64.EFI", tree / "EFI/BOOT/BOOTX64.EFI")
     shutil.copyfile(boot / "skerry.efi", tree / "EFI/Linux/skerry.efi")
     (tree / "loader/loader.conf").write_text(LOADER_CONFIG, "utf-8")
-    own = volume_id(definition.id, part.name)
-    make_fat(file, tree, size_bytes=part.size_bytes, bits=32, label=part.label, own=own)
+    _write_fat(definition, part, 32, tree, disk)
+
+
+def _write_fat(definition: Definition, part: Partition, bits: int, tree: Path, disk: Path) -> None:
+    make_fat(
+        disk,
+        tree,
+        offset_bytes=part.offset_bytes,
+        size_bytes=part.size_bytes,
+        bits=bits,
+        label=part.label,
+        own=volume_id(definition.id, part.name),
+    )
     remove_tree(tree)
 
 
-def _write_seed(definition: Definition, part: Partition, file: Path) -> None:
-    tree = file.with_suffix(".tree")
-    tree.mkdir()
-    own = volume_id(definition.id, part.name)
-    make_fat(file, tree, size_bytes=part.size_bytes, bits=16, label=part.label, own=own)
-    tree.rmdir()
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
-def _write_ext4(definition: Definition, part: Partition, tree: Path, file: Path) -> None:
+def _write_ext4(definition: Definition, part: Partition, tree: Path, disk: Path) -> None:
     used = _used_bytes(tree)
     if used + FREE_ROOT_BYTES > part.size_bytes:
         raise FactoryError(
@@ -169,8 +172,9 @@ def _write_ext4(definition: Definition, part: Partition, tree: Path, file: Path)
             f"{part.size_bytes >> 20} MiB; raise [disk] root or size in image.toml"
         )
     make_ext4(
-        file,
+        disk,
         tree,
+        offset_bytes=part.offset_bytes,
         size_bytes=part.size_bytes,
         label=part.label,
         own=derived_uuid(definition.id, f"file-system/{part.name}"),

@@ -1,4 +1,4 @@
-"""Writes file systems into files: ext4 from a folder, FAT from a folder; no mount, no loop device.
+"""Writes file systems into parts of a disk file, from folders; no mount, no loop device.
 
 The same folder gives the same bytes. mke2fs before 1.47.1 takes access and change times from the
 disk of the build, so debugfs sets them afterwards in one pass.
@@ -17,31 +17,45 @@ from skerry_factory.command import run_command
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 
 CHUNK_BYTES = 1 << 20
+SECTOR_BYTES = 512
 ROOT_INODE = 2
 FIRST_FREE_INODE = 11
 
 
+def make_sparse(file: Path, size_bytes: int) -> None:
+    """Make a new file that is one hole."""
+    with file.open("xb") as stream:
+        stream.truncate(size_bytes)
+
+
 def make_ext4(
-    image: Path, tree: Path, *, size_bytes: int, label: str, own: uuid.UUID, hash_seed: uuid.UUID
+    disk: Path,
+    tree: Path,
+    *,
+    offset_bytes: int,
+    size_bytes: int,
+    label: str,
+    own: uuid.UUID,
+    hash_seed: uuid.UUID,
 ) -> None:
-    """Write an ext4 file system with the content of `tree` into a new sparse file."""
-    with image.open("xb") as file:
-        file.truncate(size_bytes)
-    options = f"hash_seed={hash_seed},lazy_itable_init=0,lazy_journal_init=0,nodiscard"
+    """Write an ext4 file system with the content of `tree` into a part of a disk that is a hole."""
+    options = f"offset={offset_bytes},hash_seed={hash_seed}"
+    options += ",lazy_itable_init=0,lazy_journal_init=0,nodiscard"
     command = ["mke2fs", "-q", "-t", "ext4", "-d", str(tree), "-L", label, "-U", str(own)]
     faked = {"E2FSPROGS_FAKE_TIME": str(SOURCE_DATE_EPOCH)}
-    run_command([*command, "-m", "0", "-E", options, str(image)], environment=faked)
-    _fix_times(image)
+    size = f"{size_bytes // 1024}k"
+    run_command([*command, "-m", "0", "-E", options, str(disk), size], environment=faked)
+    _fix_times(f"{disk}?offset={offset_bytes}")
 
 
-def _fix_times(image: Path) -> None:
-    listing = run_command(["dumpe2fs", "-h", str(image)])
+def _fix_times(device: str) -> None:
+    listing = run_command(["dumpe2fs", "-h", device])
     inodes = _field(listing, "Inode count") - _field(listing, "Free inodes")
     stamp = datetime.fromtimestamp(SOURCE_DATE_EPOCH, UTC).strftime("%Y%m%d%H%M%S")
     numbers = [ROOT_INODE, *range(FIRST_FREE_INODE, inodes + 1)]
     script = "".join(f"sif <{n}> atime {stamp}\nsif <{n}> ctime {stamp}\n" for n in numbers)
     faked = {"E2FSPROGS_FAKE_TIME": str(SOURCE_DATE_EPOCH)}
-    run_command(["debugfs", "-w", "-f", "-", str(image)], stdin=script, environment=faked)
+    run_command(["debugfs", "-w", "-f", "-", device], stdin=script, environment=faked)
 
 
 def _field(listing: str, name: str) -> int:
@@ -49,18 +63,28 @@ def _field(listing: str, name: str) -> int:
     return int(match[1]) if match else 0
 
 
-def make_fat(image: Path, tree: Path, *, size_bytes: int, bits: int, label: str, own: str) -> None:
-    """Write a FAT file system with the content of `tree` into a new sparse file."""
-    kib = str(size_bytes // 1024)
+def make_fat(
+    disk: Path,
+    tree: Path,
+    *,
+    offset_bytes: int,
+    size_bytes: int,
+    bits: int,
+    label: str,
+    own: str,
+) -> None:
+    """Write a FAT file system with the content of `tree` into a part of a disk that is a hole."""
     command = ["mkfs.vfat", "--invariant", f"-F{bits}", "-i", own, "-n", label]
-    run_command([*command, "-C", str(image), kib])
+    command += ["-S", str(SECTOR_BYTES), "--offset", str(offset_bytes // SECTOR_BYTES)]
+    run_command([*command, str(disk), str(size_bytes // 1024)])
+    image = f"{disk}@@{offset_bytes}"
     for folder, file in _content(tree):
         os.utime(file, (SOURCE_DATE_EPOCH, SOURCE_DATE_EPOCH))
         target = f"::/{file.relative_to(tree)}"
         if folder:
-            run_command(["mmd", "-i", str(image), target])
+            run_command(["mmd", "-i", image, target])
         else:
-            run_command(["mcopy", "-m", "-i", str(image), str(file), target])
+            run_command(["mcopy", "-m", "-i", image, str(file), target])
 
 
 def _content(tree: Path) -> Iterator[tuple[bool, Path]]:

@@ -44,20 +44,18 @@ class FinishedTree:
 
 @contextmanager
 def finished_tree(
-    layers: list[Path], work: Path, overlay: Path, apt_sources: str | None
+    layers: list[Path], work: Path, overlay: Path, apt_sources: str
 ) -> Iterator[FinishedTree]:
     """Yield the trees of root and data, complete and clean; raises HygieneError."""
     data = work / "data"
     data.mkdir()
     with mounted_tree(layers, work) as tree:
         copy_plain_files(overlay, tree.root)
-        if apt_sources is not None:
-            (tree.root / "etc/apt/sources.list").write_text(apt_sources, "utf-8")
         _scrub(tree.root)
         _split(tree.root, data)
         (tree.root / "data").mkdir(exist_ok=True)
         clamp_times([tree.root, data])
-        leaks = [*find_leaks(tree.root), *find_leaks(data)]
+        leaks = [*find_leaks(tree.root), *find_leaks(data), *_other_sources(tree.root, apt_sources)]
         if leaks:
             raise HygieneError(leaks)
         yield FinishedTree(tree.root, data)
@@ -69,6 +67,14 @@ def _scrub(root: Path) -> None:
     machine_id = root / "etc/machine-id"
     machine_id.unlink(missing_ok=True)
     machine_id.touch(0o444)
+
+
+def _other_sources(root: Path, expected: str) -> list[str]:
+    """Return findings about apt sources that are not those of a sealed image."""
+    file = root / "etc/apt/sources.list"
+    if file.is_file() and file.read_text("utf-8") != expected:
+        return ["etc/apt/sources.list: the mirror of the build; role 'seal' writes this file"]
+    return []
 
 
 def _split(root: Path, data: Path) -> None:

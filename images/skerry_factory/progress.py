@@ -1,9 +1,10 @@
 """What a person sees while the factory works: one line per step, and what it waits for.
 
 On a terminal the current line is redrawn every second; elsewhere there is a plain line when a step
-starts to wait for something, a reminder every 30 s, and one when it ends. Steps run in parallel in
-threads too: the live line then shows the step that was touched last. Nothing here decides anything;
-a failing display never fails a build. `Progress.silent()` is for callers that show nothing.
+starts to wait for something (at most one in 5 s), a reminder every 30 s, and one when it ends.
+Steps run in parallel in threads too: the live line then shows the step that was touched last.
+Nothing here decides anything; a failing display never fails a build. `Progress.silent()` is for
+callers that show nothing.
 
     with progress.step("boot", "QEMU, OVMF, TPM 2.0") as step:
         step.waits_for("the login prompt")
@@ -15,10 +16,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 REMINDER_SECONDS = 30.0
+QUIET_SECONDS = 5.0
 REDRAW_SECONDS = 1.0
 NAME_WIDTH = 10
 DETAIL_WIDTH = 30
@@ -54,7 +56,7 @@ class Step:
     display: "Progress"
     waiting: str = ""
     outcome: str = ""
-    spoken: float = field(default=0.0)
+    spoken: float = float("-inf")
 
     def waits_for(self, what: str) -> None:
         """Say what the step is waiting for from now on."""
@@ -110,7 +112,6 @@ class Progress:
     def _begin(self, step: Step) -> None:
         with self._lock:
             self._running.append(step)
-            step.spoken = time.monotonic()
             if self._ticker is None:
                 self._ticker = threading.Thread(target=self._tick, daemon=True, name="progress")
                 self._ticker.start()
@@ -122,11 +123,11 @@ class Progress:
             if step in self._running:
                 self._running.remove(step)
                 self._running.append(step)
-            step.spoken = time.monotonic()
             if self._live:
                 self._redraw()
-            else:
+            elif time.monotonic() - step.spoken >= QUIET_SECONDS:
                 self._write(_waiting_line(step))
+                step.spoken = time.monotonic()
 
     def _end(self, step: Step, verdict: str) -> None:
         with self._lock:
@@ -153,7 +154,7 @@ class Progress:
     def _remind(self) -> None:
         now = time.monotonic()
         for step in self._running:
-            if now - step.spoken >= REMINDER_SECONDS:
+            if now - max(step.spoken, step.started) >= REMINDER_SECONDS:
                 step.spoken = now
                 self._write(_waiting_line(step))
 

@@ -28,7 +28,7 @@ from skerry_factory.build import read_manifest
 from skerry_factory.command import run_command
 from skerry_factory.epoch import volume_id
 from skerry_factory.errors import DefinitionError, FactoryError
-from skerry_factory.filesystems import copy_sparse, make_fat
+from skerry_factory.filesystems import copy_sparse, make_fat, make_sparse
 
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 20
@@ -146,7 +146,8 @@ def _seed_file_system(files: Mapping[str, bytes], manifest: Mapping[str, Any], w
         target.write_bytes(data)
     size = _seed_partition(manifest)["size_bytes"]
     own = volume_id(manifest["id"], "seed")
-    make_fat(image, tree, size_bytes=size, bits=16, label="SKERRY-SEED", own=own)
+    make_sparse(image, size)
+    make_fat(image, tree, offset_bytes=0, size_bytes=size, bits=16, label="SKERRY-SEED", own=own)
     return image
 
 

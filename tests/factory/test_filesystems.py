@@ -6,7 +6,13 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from skerry_factory.filesystems import copy_sparse, digest_of_sparse, make_ext4, make_fat
+from skerry_factory.filesystems import (
+    copy_sparse,
+    digest_of_sparse,
+    make_ext4,
+    make_fat,
+    make_sparse,
+)
 
 MIB = 1 << 20
 OWN = uuid.UUID("11111111-2222-3333-4444-555555555555")
@@ -24,7 +30,9 @@ def tree(folder: Path, *, reverse: bool = False) -> Path:
 
 
 def ext4(image: Path, source: Path) -> bytes:
-    make_ext4(image, source, size_bytes=16 * MIB, label="X", own=OWN, hash_seed=OWN)
+    make_sparse(image, 18 * MIB)
+    place = {"offset_bytes": MIB, "size_bytes": 16 * MIB}
+    make_ext4(image, source, **place, label="X", own=OWN, hash_seed=OWN)
     return image.read_bytes()
 
 
@@ -39,9 +47,12 @@ def test_ext4_is_clean_and_complete(tmp_path: Path) -> None:
     """e2fsck finds nothing, and the files are there."""
     image = tmp_path / "x.img"
     ext4(image, tree(tmp_path / "t"))
-    checked = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True)
+    checked = subprocess.run(
+        ["e2fsck", "-fn", f"{image}?offset={MIB}"], capture_output=True, text=True
+    )
     assert checked.returncode == 0, checked.stdout
-    shown = subprocess.check_output(["debugfs", "-R", 'cat "/b/d e"', image], stderr=-3, text=True)
+    command = ["debugfs", "-R", 'cat "/b/d e"', f"{image}?offset={MIB}"]
+    shown = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True)
     assert shown == "content of b/d e\n"
 
 
@@ -50,9 +61,14 @@ def test_fat_is_the_same_twice_and_readable(tmp_path: Path) -> None:
     images = [tmp_path / "1.img", tmp_path / "2.img"]
     for number, image in enumerate(images):
         source = tree(tmp_path / f"t{number}", reverse=bool(number))
-        make_fat(image, source, size_bytes=64 * MIB, bits=16, label="SEED", own="1234abcd")
+        make_sparse(image, 70 * MIB)
+        place = {"offset_bytes": 2 * MIB, "size_bytes": 64 * MIB}
+        make_fat(image, source, **place, bits=16, label="SEED", own="1234abcd")
     assert images[0].read_bytes() == images[1].read_bytes()
-    assert subprocess.check_output(["mtype", "-i", images[0], "::/b/c"]) == b"content of b/c\n"
+    assert (
+        subprocess.check_output(["mtype", "-i", f"{images[0]}@@{2 * MIB}", "::/b/c"])
+        == b"content of b/c\n"
+    )
 
 
 def test_sparse_copies_keep_holes(tmp_path: Path) -> None:

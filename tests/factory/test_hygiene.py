@@ -1,7 +1,7 @@
 """Hygiene: everything unique or secret that is planted is found, and nothing else.
 
 The clean tree has the shapes that come near: public keys, certificates, documentation of keys,
-locked passwords, empty machine-id, links. Planted secrets are made up here; none is of use anywhere.
+locked passwords, empty machine-id, links. Planted secrets are made up; none is of use anywhere.
 """
 
 import base64
