@@ -102,6 +102,19 @@ class MobyEngine:
         with self._errors():
             self._connect().remove_container(name, v=False, force=True)
 
+    def wait(self, name: str, timeout_seconds: float) -> None:
+        with self._errors():
+            try:
+                self._connect().wait(name, timeout=timeout_seconds)
+            except docker.errors.NotFound:
+                return
+            except requests.exceptions.ReadTimeout:
+                return
+            except requests.exceptions.ConnectionError as error:
+                # the package's transport reports its own time limit in this way as well
+                if "timed out" not in str(error).lower():
+                    raise
+
     def logs(self, name: str, query: LogQuery) -> "_Logs":
         tty = self.inspect(name).tty
         params: dict[str, object] = {

@@ -115,6 +115,10 @@ class Engine(Protocol):
         """Remove a container, running or not; its volumes stay."""
         ...
 
+    def wait(self, name: str, timeout_seconds: float) -> None:
+        """Return when a container has ended or is gone, or after the time."""
+        ...
+
     def logs(self, name: str, query: LogQuery) -> LogStream: ...
 
     def stats(self, name: str) -> dict[str, object]:

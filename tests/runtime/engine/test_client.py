@@ -4,7 +4,9 @@ import gc
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,3 +189,23 @@ def test_an_engine_that_went_away_is_found_again(tmp_path: Path) -> None:
     with serving(DockerEngine(), tmp_path / "docker.sock"):
         assert engine.info().cpus == 2
     gc.collect()
+
+
+def test_wait_ends_with_the_container(engine: MobyEngine, fake: DockerEngine) -> None:
+    """A caller that waits goes on as soon as the container has ended."""
+    create(engine)
+    engine.start("pump")
+    waiting = threading.Thread(target=engine.wait, args=("pump", 30))
+    waiting.start()
+    wait_until(lambda: fake.count("POST", "/containers/pump/wait") == 1)
+    assert waiting.is_alive()
+    fake.exit("pump", 1)
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -86,3 +86,16 @@ def test_a_sample_of_use_comes_from_a_running_container(engine: MobyEngine) -> N
     create(engine, "pump", "exec sleep 300")
     engine.start("pump")
     assert "memory_stats" in engine.stats("pump")
+
+
+def test_wait_returns_when_a_container_ends_or_time_is_over(engine: MobyEngine) -> None:
+    """A container that ended, or does not exist, is not waited for; one that runs only so long."""
+    create(engine, "pump", "read line")
+    engine.start("pump")
+    engine.wait("pump", 30)
+    assert not engine.inspect("pump").state.running
+    engine.wait("nobody", 30)
+    create(engine, "sleeper", "exec sleep 300")
+    engine.start("sleeper")
+    engine.wait("sleeper", 1)
+    assert engine.inspect("sleeper").state.running
