@@ -1,0 +1,158 @@
+"""The modules of this device: containers with our label, one operation at a time on each.
+
+Whatever else runs in the engine is not seen and not touched.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from skerry.base.http import HttpError
+from skerry.base.log import Logger
+from skerry.engine.errors import EngineError, EngineNotFoundError
+from skerry.engine.model import Container, Engine, LogQuery, LogStream
+from skerry.workloads.container import create_body
+from skerry.workloads.images import Images
+from skerry.workloads.model import OWNED, OWNER, OWNER_LABEL, ModuleSpec
+from skerry.workloads.settings import Settings
+from skerry.workloads.sockets import ModuleSockets
+
+STOP_SECONDS = 30
+
+Completed = tuple[ModuleSpec, Mapping[str, str]]
+"""A module as it is created, and labels beside those that every module has."""
+
+
+class Modules:
+    """Lists, makes, changes and removes modules; raises EngineError, ImageError, SocketError."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        images: Images,
+        sockets: ModuleSockets,
+        settings: Settings,
+        log: Logger,
+        complete: Callable[[ModuleSpec], Completed],
+    ) -> None:
+        self._engine = engine
+        self._images = images
+        self._sockets = sockets
+        self._settings = settings
+        self._log = log
+        self._complete = complete
+        self._busy: dict[str, threading.RLock] = {}
+
+    def all(self) -> list[Container]:
+        """Return every module, by name."""
+        found = []
+        for identity in self._engine.containers(OWNED):
+            try:
+                found.append(self._engine.inspect(identity))
+            except EngineNotFoundError:
+                continue  # removed since the list was made
+        return sorted(found, key=lambda container: container.name)
+
+    def get(self, name: str) -> Container:
+        """Return a module; raises EngineNotFoundError."""
+        container = self._engine.inspect(name)
+        if container.name != name or container.labels.get(OWNER_LABEL) != OWNER:
+            raise EngineNotFoundError(f"no module {name!r}")
+        return container
+
+    def find(self, name: str) -> Container | None:
+        """Return a module; None when there is none."""
+        try:
+            return self.get(name)
+        except EngineNotFoundError:
+            return None
+
+    def create(self, spec: ModuleSpec) -> Container:
+        """Fetch the image as the policy says, and make the container; it does not start."""
+        with self._alone(spec.name):
+            return self._create(spec)
+
+    def replace(self, spec: ModuleSpec, *, start: bool) -> Container:
+        """Make a module anew. The old one goes only when the new one's image is there."""
+        with self._alone(spec.name):
+            self.prepare(spec)
+            if self.find(spec.name) is not None:
+                self._engine.stop(spec.name, STOP_SECONDS)
+                self._engine.remove(spec.name)
+            made = self._create(spec)
+            if start:
+                try:
+                    self.start(spec.name)
+                except EngineError as error:
+                    self._log.warning("module not started", module=spec.name, reason=error)
+                return self.get(spec.name)
+            return made
+
+    def prepare(self, spec: ModuleSpec) -> None:
+        """Make a module's image available."""
+        self._images.ensure(spec.image, spec.pull_policy, spec.auth)
+
+    def start(self, name: str) -> None:
+        with self._alone(name):
+            self.get(name)
+            self._sockets.ensure(name)
+            self._engine.start(name)
+            self._log.info("module started", module=name)
+
+    def stop(self, name: str) -> None:
+        with self._alone(name):
+            self.get(name)
+            self._engine.stop(name, STOP_SECONDS)
+            self._log.info("module stopped", module=name)
+
+    def restart(self, name: str) -> None:
+        with self._alone(name):
+            self.get(name)
+            self._sockets.ensure(name)
+            self._engine.restart(name, STOP_SECONDS)
+            self._log.info("module restarted", module=name)
+
+    def remove(self, name: str) -> None:
+        """Remove a module, running or not, and its sockets."""
+        with self._alone(name):
+            self.get(name)
+            self._engine.remove(name)
+            self._sockets.remove(name)
+            self._log.info("module removed", module=name)
+
+    def logs(self, name: str, query: LogQuery) -> LogStream:
+        self.get(name)
+        return self._engine.logs(name, query)
+
+    def adopt(self) -> list[str]:
+        """Serve the sockets of the modules that are there, and of no others; returns the names."""
+        names = [container.name for container in self.all()]
+        for name in names:
+            self._sockets.ensure(name)
+        self._sockets.keep_only(set(names))
+        return names
+
+    def _create(self, spec: ModuleSpec) -> Container:
+        self.prepare(spec)
+        completed, labels = self._complete(spec)
+        folder = self._sockets.ensure(spec.name)
+        try:
+            body = create_body(
+                completed,
+                sockets=folder,
+                network=self._settings.network.name,
+                elevated_permissions=self._settings.elevated_permissions,
+                labels=labels,
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise HttpError(
+                422, f"createOptions of {spec.name!r} are not those of a container: {error}"
+            ) from error
+        self._engine.create(spec.name, body)
+        self._log.info("module created", module=spec.name, image=spec.image)
+        return self.get(spec.name)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        with self._busy.setdefault(name, threading.RLock()):
+            yield
