@@ -49,7 +49,7 @@ class Disk:
     file_system: str
 
 
-def systeminfo(
+def system_info(
     engine: Engine, additional: Mapping[str, str], machine: Machine | None = None
 ) -> dict[str, object]:
     """Return SystemInfo; the engine's own fields are empty while it does not answer."""
