@@ -15,7 +15,6 @@ _STATUS = {
     "stopped": RuntimeStatus.STOPPED,
     "failed": RuntimeStatus.FAILED,
     "dead": RuntimeStatus.DEAD,
-    "unhealthy": RuntimeStatus.UNHEALTHY,
 }
 
 

@@ -32,7 +32,6 @@ class RuntimeStatus(StrEnum):
     UNKNOWN = "unknown"
     BACKOFF = "backoff"
     RUNNING = "running"
-    UNHEALTHY = "unhealthy"
     STOPPED = "stopped"
     FAILED = "failed"
     DEAD = "dead"

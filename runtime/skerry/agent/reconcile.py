@@ -30,7 +30,7 @@ COOL_OFF = timedelta(seconds=10)
 LONGEST_COOL_OFF = timedelta(seconds=300)
 MAX_RESTARTS = 20
 INTENSIVE_CARE = timedelta(minutes=10)
-_ENDED = (RuntimeStatus.STOPPED, RuntimeStatus.FAILED, RuntimeStatus.UNHEALTHY)
+_ENDED = (RuntimeStatus.STOPPED, RuntimeStatus.FAILED)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _judge(module: Wanted, found: Actual | None, known: Memory, now: datetime) -
     if found is None or _is_another(found, module, known, digest):
         return _after_cool_off(Create(module), digest, found, known, now)
     if module.status is Status.STOPPED:
-        running = found.status in (RuntimeStatus.RUNNING, RuntimeStatus.UNHEALTHY)
+        running = found.status is RuntimeStatus.RUNNING
         return _Verdict(found.status, Stop(module.name) if running else None)
     if found.status is RuntimeStatus.RUNNING:
         return _Verdict(RuntimeStatus.RUNNING)
