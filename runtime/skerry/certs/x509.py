@@ -71,7 +71,7 @@ def ca_request(subject: x509.Name, key: PrivateKey, path_length: int = 0) -> byt
         key,
         [
             (x509.BasicConstraints(ca=True, path_length=path_length), True),
-            (_key_usage(digital_signature=True, key_cert_sign=True), True),
+            (_key_usage(key_cert_sign=True), True),
         ],
     )
 
@@ -226,7 +226,8 @@ def _end_entity_request(
         key,
         [
             (x509.BasicConstraints(ca=False, path_length=None), True),
-            (_key_usage(digital_signature=True, key_cert_sign=False), True),
+            # TLS 1.2 clients without forward secrecy encrypt to an RSA key
+            (_key_usage(key_encipherment=isinstance(key, rsa.RSAPrivateKey)), True),
             (x509.ExtendedKeyUsage([purpose]), False),
             (x509.SubjectAlternativeName(alternatives), False),
         ],
@@ -242,12 +243,12 @@ def _request(
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _key_usage(*, digital_signature: bool, key_cert_sign: bool) -> x509.KeyUsage:
+def _key_usage(*, key_cert_sign: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=digital_signature,
+        digital_signature=True,
         key_cert_sign=key_cert_sign,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=key_encipherment,
         data_encipherment=False,
         key_agreement=False,
         crl_sign=False,
