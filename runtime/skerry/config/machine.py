@@ -1,6 +1,7 @@
 """This machine as apply sees it: its name, its users, its files."""
 
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry.base.errors import SkerryError
@@ -36,12 +37,12 @@ class MachineFiles:
             raise OSError(str(error)) from error
 
 
-def service_ids() -> Ids:
+def service_ids(lookup: Callable[[str], pwd.struct_passwd] = pwd.getpwnam) -> Ids:
     """Look up the users of the services."""
     ids = {}
     for service, user in _USERS.items():
         try:
-            ids[service] = pwd.getpwnam(user).pw_uid
+            ids[service] = lookup(user).pw_uid
         except KeyError as error:
             raise SkerryError(
                 f"user {user!r} does not exist; install the skerry package, or give --output-dir"

@@ -88,14 +88,14 @@ class _Walk:
     def _table(self, value: dict[str, object], schema: Schema, path: KeyPath) -> Report:
         report = Report()
         known: Mapping[str, Schema] = schema.get("properties", {})
-        rest = schema.get("additionalProperties", True)
+        rest = schema.get("additionalProperties", {})
         for key, item in value.items():
             below = (*path, key)
             if key in known:
                 report.take(self.check(item, known[key], below))
             elif rest is False:
                 report.findings.append(_unknown_key(below, item, known))
-            elif isinstance(rest, dict):
+            else:
                 report.findings += self._name(key, schema, below)
                 report.take(self.check(item, rest, below))
         meant = {finding.suggestion for finding in report.findings if finding.path[:-1] == path}

@@ -265,8 +265,10 @@ def test_a_damaged_generation_is_written_anew(device: Device) -> None:
     (device.paths.current / "keyd.toml").write_bytes(b"")
     outcome = apply(PLAIN, "config.toml", device)
     assert (outcome.result, outcome.generation) == ("applied", 2)
-    (device.paths.current / "manifest.json").write_bytes(b"{")
+    (device.paths.current / "certd.toml").unlink()
     assert apply(PLAIN, "config.toml", device).generation == 3
+    (device.paths.current / "manifest.json").write_bytes(b"{")
+    assert apply(PLAIN, "config.toml", device).generation == 4
 
 
 def test_the_installed_file_is_brought_back(device: Device) -> None:

@@ -1,0 +1,88 @@
+"""Files of the seed: who reads which, and where they come to lie."""
+
+import pwd
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harness.devices import FolderFiles
+from skerry.base.errors import SkerryError
+from skerry.config.document import read
+from skerry.config.machine import MachineFiles, service_ids
+from skerry.config.seal import seal
+from skerry.config.site import Ids, Site
+
+TEXT = """\
+imported_master_encryption_key = "/run/seed/secrets/file"
+additional_info = "file:///run/seed/secrets/file"
+[preloaded_keys]
+a = "file:///run/seed/secrets/file"
+b = "pkcs11:object=b"
+[preloaded_certs]
+a = "file:///run/seed/secrets/file"
+list = ["a", "file:///run/seed/secrets/file"]
+[provisioning]
+source = "dps"
+payload.uri = "file:///run/seed/secrets/file"
+[provisioning.attestation]
+symmetric_key = { uri = "file:///run/seed/secrets/file" }
+[modules.m]
+env = { A = "file:///run/seed/secrets/file" }
+"""
+
+
+def test_a_file_goes_to_the_service_that_reads_it(tmp_path: Path) -> None:
+    """Keys to keyd, certificates to certd, the payload to identityd, the rest to apply itself."""
+    (tmp_path / "run/seed/secrets").mkdir(parents=True)
+    (tmp_path / "run/seed/secrets/file").write_bytes(b'a = "1"')
+    sealed = seal(read(TEXT.encode(), "f"), Site("machine"), FolderFiles(tmp_path))
+    assert sealed.problems == ()
+    owners = {path.split("/")[4]: planned.uid for path, planned in sealed.placed.items()}
+    assert owners == {"keyd": 13611, "certd": 13612, "identityd": 13614, "config": None}
+    tables = tomllib.loads(sealed.text)
+    assert tables == sealed.tables
+    name = tables["imported_master_encryption_key"]
+    assert name.startswith("/var/lib/skerry/config/imported/file-")
+    assert tables["additional_info"] == f"file://{name}"
+    assert set(sealed.files) == {name}
+    assert "/keyd/imported/" in tables["provisioning"]["attestation"]["symmetric_key"]["uri"]
+    assert tables["preloaded_certs"]["list"][0] == "a"
+    assert "/certd/imported/" in tables["preloaded_certs"]["list"][1]
+    assert tables["modules"]["m"]["env"]["A"] == "file:///run/seed/secrets/file"
+
+
+def test_the_seed_may_lie_elsewhere(tmp_path: Path) -> None:
+    """`--from DIR` gives the files that the configuration names in /run/seed."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/a").write_bytes(b"x")
+    assert MachineFiles(tmp_path).read("/run/seed/secrets/a") == b"x"
+    assert MachineFiles(None).read(str(tmp_path / "secrets/a")) == b"x"
+
+
+def test_a_file_is_not_looked_for_outside_its_folder(tmp_path: Path) -> None:
+    """A path that climbs out is refused, and so is a file without bounds."""
+    with pytest.raises(OSError, match=r"its path has '\.\.'"):
+        MachineFiles(tmp_path).read("/run/seed/secrets/../../etc/shadow")
+    (tmp_path / "big").write_bytes(b" " * (1024 * 1024 + 1))
+    with pytest.raises(OSError, match="expected at most 1048576"):
+        MachineFiles(tmp_path).read(str(tmp_path / "big"))
+
+
+def test_the_users_of_the_services_are_looked_up() -> None:
+    """By name; the numbers are those that this machine has given them."""
+
+    def lookup(name: str) -> pwd.struct_passwd:
+        return pwd.struct_passwd((name, "x", len(name), 0, "", "/", "/"))
+
+    assert service_ids(lookup) == Ids(11, 12, 10, 15, 11)
+
+
+def test_a_user_that_is_missing_is_named() -> None:
+    """The package has not been installed, and that is what to do."""
+
+    def lookup(name: str) -> pwd.struct_passwd:
+        raise KeyError(name)
+
+    with pytest.raises(SkerryError, match="user 'skerry-keys' does not exist; install the skerry"):
+        service_ids(lookup)
