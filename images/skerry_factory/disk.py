@@ -24,7 +24,13 @@ from skerry_factory.command import run_command
 from skerry_factory.definition import ESP_BYTES, SEED_BYTES, Definition
 from skerry_factory.epoch import derived_uuid, volume_id
 from skerry_factory.errors import FactoryError
-from skerry_factory.filesystems import digest_of_sparse, make_ext4, make_fat, make_sparse
+from skerry_factory.filesystems import (
+    copy_sparse,
+    digest_of_sparse,
+    make_ext4,
+    make_fat,
+    make_sparse,
+)
 from skerry_factory.finish import FinishedTree
 from skerry_factory.gpt import (
     ALIGNMENT_BYTES,
@@ -147,15 +153,10 @@ def _write_esp(definition: Definition, part: Partition, boot: Path, disk: Path) 
 
 
 def _write_fat(definition: Definition, part: Partition, bits: int, tree: Path, disk: Path) -> None:
-    make_fat(
-        disk,
-        tree,
-        offset_bytes=part.offset_bytes,
-        size_bytes=part.size_bytes,
-        bits=bits,
-        label=part.label,
-        own=volume_id(definition.id, part.name),
-    )
+    image, own = tree.with_suffix(".img"), volume_id(definition.id, part.name)
+    make_fat(image, tree, size_bytes=part.size_bytes, bits=bits, label=part.label, own=own)
+    copy_sparse(image, disk, part.offset_bytes)
+    image.unlink()
     remove_tree(tree)
 
 

@@ -1,4 +1,4 @@
-"""Writes file systems into parts of a disk file, from folders; no mount, no loop device.
+"""Writes file systems into files, from folders; no mount, no loop device.
 
 The same folder gives the same bytes. mke2fs before 1.47.1 takes access and change times from the
 disk of the build, so debugfs sets them afterwards in one pass.
@@ -17,7 +17,6 @@ from skerry_factory.command import run_command
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 
 CHUNK_BYTES = 1 << 20
-SECTOR_BYTES = 512
 ROOT_INODE = 2
 FIRST_FREE_INODE = 11
 
@@ -63,28 +62,20 @@ def _field(listing: str, name: str) -> int:
     return int(match[1]) if match else 0
 
 
-def make_fat(
-    disk: Path,
-    tree: Path,
-    *,
-    offset_bytes: int,
-    size_bytes: int,
-    bits: int,
-    label: str,
-    own: str,
-) -> None:
-    """Write a FAT file system with the content of `tree` into a part of a disk that is a hole."""
+def make_fat(image: Path, tree: Path, *, size_bytes: int, bits: int, label: str, own: str) -> None:
+    """Write a FAT file system with the content of `tree` into a new sparse file.
+
+    A file of its own, because mkfs.vfat takes the geometry from the whole file, offset or not.
+    """
     command = ["mkfs.vfat", "--invariant", f"-F{bits}", "-i", own, "-n", label]
-    command += ["-S", str(SECTOR_BYTES), "--offset", str(offset_bytes // SECTOR_BYTES)]
-    run_command([*command, str(disk), str(size_bytes // 1024)])
-    image = f"{disk}@@{offset_bytes}"
+    run_command([*command, "-C", str(image), str(size_bytes // 1024)])
     for folder, file in _content(tree):
         os.utime(file, (SOURCE_DATE_EPOCH, SOURCE_DATE_EPOCH))
         target = f"::/{file.relative_to(tree)}"
         if folder:
-            run_command(["mmd", "-i", image, target])
+            run_command(["mmd", "-i", str(image), target])
         else:
-            run_command(["mcopy", "-m", "-i", image, str(file), target])
+            run_command(["mcopy", "-m", "-i", str(image), str(file), target])
 
 
 def _content(tree: Path) -> Iterator[tuple[bool, Path]]:

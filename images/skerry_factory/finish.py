@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skerry_factory.bootstrap import LOGS, UNREPEATABLE, clamp_times, empty_folders, remove_from
 from skerry_factory.command import run_command
+from skerry_factory.definition import Definition
 from skerry_factory.errors import HygieneError
 from skerry_factory.hygiene import find_leaks
 from skerry_factory.tree import copy_plain_files, mounted_tree
@@ -22,6 +23,9 @@ PERSISTENT = {
     "var/lib/containerd": "lib/containerd",
 }
 """Folder of the OS, and where it lies on the data partition."""
+
+HOSTNAME = "usr/lib/skerry/hostname"
+"""Template of the name that a device has until a seed names it; read by overlay/usr/lib/skerry."""
 
 REMOVED = (
     "root/.ansible",
@@ -44,13 +48,14 @@ class FinishedTree:
 
 @contextmanager
 def finished_tree(
-    layers: list[Path], work: Path, overlay: Path, apt_sources: str
+    layers: list[Path], work: Path, definition: Definition, apt_sources: str
 ) -> Iterator[FinishedTree]:
     """Yield the trees of root and data, complete and clean; raises HygieneError."""
     data = work / "data"
     data.mkdir()
     with mounted_tree(layers, work) as tree:
-        copy_plain_files(overlay, tree.root)
+        copy_plain_files(definition.overlay, tree.root)
+        (tree.root / HOSTNAME).write_text(f"{definition.hostname}\n", "utf-8")
         _scrub(tree.root)
         _split(tree.root, data)
         (tree.root / "data").mkdir(exist_ok=True)

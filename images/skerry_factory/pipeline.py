@@ -124,7 +124,6 @@ def plan_roles(
         "image_version": __version__,
         "image_suite": definition.suite,
         "image_arch": definition.arch,
-        "image_hostname": definition.hostname,
         "image_timezone": definition.timezone,
         "image_users": [asdict(user) for user in definition.users],
         "image_network": {"dhcp": definition.dhcp},
@@ -191,7 +190,7 @@ def _finish(
     with building_folder(job.out) as building:
         with report.step("finish", "scrub, hygiene, disk") as step:
             step.waits_for("the check that nothing unique or secret is left")
-            with finished_tree(layers, work, definition.overlay, apt_sources) as tree:
+            with finished_tree(layers, work, definition, apt_sources) as tree:
                 step.waits_for("the file systems")
                 disk = write_disk(definition, tree, boot, building)
                 packages = installed_packages(tree.root)

@@ -28,7 +28,7 @@ from skerry_factory.build import read_manifest
 from skerry_factory.command import run_command
 from skerry_factory.epoch import volume_id
 from skerry_factory.errors import DefinitionError, FactoryError
-from skerry_factory.filesystems import copy_sparse, make_fat, make_sparse
+from skerry_factory.filesystems import copy_sparse, make_fat
 
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 20
@@ -146,8 +146,7 @@ def _seed_file_system(files: Mapping[str, bytes], manifest: Mapping[str, Any], w
         target.write_bytes(data)
     size = _seed_partition(manifest)["size_bytes"]
     own = volume_id(manifest["id"], "seed")
-    make_sparse(image, size)
-    make_fat(image, tree, offset_bytes=0, size_bytes=size, bits=16, label="SKERRY-SEED", own=own)
+    make_fat(image, tree, size_bytes=size, bits=16, label="SKERRY-SEED", own=own)
     return image
 
 
@@ -160,7 +159,10 @@ def _image_file(image: Path, manifest: Mapping[str, Any], wanted: str) -> tuple[
     """Return the file of a format, or that of any other, and its format."""
     outputs = {output["format"]: output for output in manifest["outputs"]}
     output = outputs.get(wanted) or outputs["raw"]
-    return image / output["file"], output["format"]
+    file = image / output["file"]
+    if not file.is_file():
+        raise FactoryError(f"{file} is missing; build it again: skerry-factory build {image.name}")
+    return file, output["format"]
 
 
 def _overlay(image: Path, manifest: Mapping[str, Any], target: Path, size_bytes: int) -> None:
