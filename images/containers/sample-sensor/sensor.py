@@ -1,11 +1,13 @@
-"""The sample workload: shows that a module can prove who it is, then logs readings.
+"""The sample workload: proves who it is through the workload API, then logs readings.
 
 Everything comes from the environment that edged and the agent give every module (IOTEDGE_*) and
-from the workload API on the module's own socket; only Python's standard library is used. The proof
-is a TLS handshake in memory: the identity certificate and its key as the client, the trust bundle
-as the only authority, so it holds only if the chain is right and the key belongs to it.
+from the module's own socket; only Python's standard library is used. The proof is a TLS handshake
+in memory: one end shows the identity certificate, the other trusts nothing but the trust bundle. It
+succeeds only if the certificate chains to the bundle and the private key belongs to it. The key
+stays in memory.
 
-Exit status: 0 ended by SIGTERM, 1 the identity could not be proved (the message says what failed).
+Standard output: one JSON object a line. Exit status: 0 ended by SIGTERM or SIGINT; 1 the identity
+could not be proved; 2 the environment is not that of a module. Standard error says why.
 """
 
 import base64
@@ -17,177 +19,252 @@ import signal
 import socket
 import ssl
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
 
-SOCKET_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+SOCKET_SECONDS = 120.0
 RETRY_SECONDS = 1.0
+TOKEN_SECONDS = 3600
+HMAC_BYTES = 32
 
 
-class SensorError(Exception):
+class EnvironmentProblem(Exception):
+    """The environment is not that of a module."""
+
+
+class NotProvedError(Exception):
     """The identity could not be proved."""
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says."""
+
+    socket_path: str
+    api_version: str
+    hub: str
+    device: str
+    module: str
+    generation: str
+    interval_seconds: float
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the environment; raises EnvironmentProblem."""
+
+    def given(name: str) -> str:
+        if not environment.get(name):
+            raise EnvironmentProblem(f"{name} is not set; edged sets it for every module")
+        return environment[name]
+
+    uri = urlsplit(given("IOTEDGE_WORKLOADURI"))
+    if uri.scheme != "unix":
+        raise EnvironmentProblem(f"IOTEDGE_WORKLOADURI is {uri.geturl()!r}, expected unix:///PATH")
+    interval = environment.get("INTERVAL_SECONDS", "5")
+    try:
+        seconds = float(interval)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise EnvironmentProblem(f"INTERVAL_SECONDS is {interval!r}, expected a number above 0")
+    return Settings(
+        socket_path=uri.path,
+        api_version=given("IOTEDGE_APIVERSION"),
+        hub=given("IOTEDGE_IOTHUBHOSTNAME"),
+        device=given("IOTEDGE_DEVICEID"),
+        module=given("IOTEDGE_MODULEID"),
+        generation=given("IOTEDGE_MODULEGENERATIONID"),
+        interval_seconds=seconds,
+    )
+
+
 class WorkloadApi:
-    """The three calls a module needs, over the unix socket that is its own."""
+    """The calls of one module; each opens a connection of its own."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        try:
-            uri = urlsplit(environment["IOTEDGE_WORKLOADURI"])
-            self._version = environment["IOTEDGE_APIVERSION"]
-            self._module = quote(environment["IOTEDGE_MODULEID"], safe="")
-            self._generation = quote(environment["IOTEDGE_MODULEGENERATIONID"], safe="")
-        except KeyError as error:
-            raise SensorError(
-                f"environment variable {error} is not set; run me as a module"
-            ) from error
-        if uri.scheme != "unix":
-            raise SensorError(f"IOTEDGE_WORKLOADURI is {uri.geturl()!r}, expected unix:///path")
-        self._path = uri.path
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._module = f"/modules/{quote(settings.module, safe='')}"
 
-    def identity_certificate(self) -> tuple[str, str]:
-        """Return the module's certificate chain and private key, both PEM."""
-        answer = self._call("POST", f"/modules/{self._module}/certificate/identity")
-        return answer["certificate"], answer["privateKey"]["bytes"]
-
-    def trust_bundle(self) -> str:
-        """Return the certificates that this device trusts, PEM."""
-        return self._call("GET", "/trust-bundle")["certificate"]
-
-    def sign(self, data: bytes) -> bytes:
-        """Return HMAC-SHA256 of data under the module's key."""
-        path = f"/modules/{self._module}/genid/{self._generation}/sign"
-        body = {"keyId": "primary", "algo": "HMACSHA256", "data": base64.b64encode(data).decode()}
-        return base64.b64decode(self._call("POST", path, body)["digest"])
-
-    def wait(self, seconds: float) -> None:
-        """Wait until the socket accepts a connection."""
+    def wait(self, seconds: float, stop: threading.Event) -> None:
+        """Wait until somebody listens on the socket, or until `stop`."""
         deadline = time.monotonic() + seconds
-        while True:
+        while not stop.is_set():
             try:
                 self._connect().close()
             except OSError as error:
-                if time.monotonic() > deadline:
-                    text = (
-                        f"the workload socket {self._path} did not open in {seconds:g} s: {error}"
-                    )
-                    raise SensorError(text) from error
-                time.sleep(RETRY_SECONDS)
+                if time.monotonic() >= deadline:
+                    raise NotProvedError(
+                        f"nobody listens on {self._settings.socket_path} after {seconds:g} s "
+                        f"({error.strerror}); is edged running?"
+                    ) from error
+                stop.wait(RETRY_SECONDS)
             else:
                 return
+
+    def identity_certificate(self) -> tuple[str, str]:
+        """Return the certificate chain and the private key, both PEM."""
+        answer = self._call("POST", f"{self._module}/certificate/identity")
+        return str(answer["certificate"]), str(answer["privateKey"]["bytes"])
+
+    def trust_bundle(self) -> str:
+        """Return the certificates that this device trusts, PEM."""
+        return str(self._call("GET", "/trust-bundle")["certificate"])
+
+    def sign(self, data: bytes) -> bytes:
+        """Return HMAC-SHA256 of the data under the module's key."""
+        path = f"{self._module}/genid/{quote(self._settings.generation, safe='')}/sign"
+        text = base64.b64encode(data).decode("ascii")
+        answer = self._call("POST", path, {"keyId": "primary", "algo": "HMACSHA256", "data": text})
+        return base64.b64decode(answer["digest"])
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        connection = http.client.HTTPConnection("localhost")
+        payload = None if body is None else json.dumps(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            connection.sock = self._connect()
+            target = f"{path}?api-version={self._settings.api_version}"
+            connection.request(method, target, body=payload, headers=headers)
+            response = connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise NotProvedError(f"{method} {path} was not answered: {error}") from error
+        finally:
+            connection.close()
+        if response.status >= http.client.BAD_REQUEST:
+            raise NotProvedError(f"{method} {path} was refused with {response.status}: {text}")
+        return json.loads(text)
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.settimeout(SOCKET_SECONDS)
-            connection.connect(self._path)
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(self._settings.socket_path)
         except OSError:
             connection.close()
             raise
         return connection
 
-    def _call(self, method: str, path: str, body: object = None) -> dict:
-        connection = http.client.HTTPConnection("localhost")
-        try:
-            connection.sock = self._connect()
-            payload = None if body is None else json.dumps(body)
-            connection.request(
-                method,
-                f"{path}?api-version={self._version}",
-                body=payload,
-                headers={} if payload is None else {"Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            text = response.read().decode()
-        except (OSError, http.client.HTTPException) as error:
-            raise SensorError(f"{method} {path} was not answered: {error}") from error
-        finally:
-            connection.close()
-        if response.status >= http.client.BAD_REQUEST:
-            raise SensorError(f"{method} {path} was refused with {response.status}: {text}")
-        return json.loads(text)
+
+def prove(api: WorkloadApi, settings: Settings) -> dict[str, object]:
+    """Prove the identity; returns what is told about it. Raises NotProvedError."""
+    try:
+        certificate, private_key = api.identity_certificate()
+        facts = check_certificate(certificate, private_key, api.trust_bundle())
+        sign_token(api, settings, int(time.time()) + TOKEN_SECONDS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotProvedError(f"the workload API's answer is not understood: {error!r}") from error
+    if facts["subject"] != settings.module:
+        raise NotProvedError(
+            f"the certificate is for {facts['subject']!r}, expected {settings.module!r}"
+        )
+    return facts
 
 
-def prove_identity(certificate: str, private_key: str, trust_bundle: str) -> str:
-    """Shake hands with ourselves, as client under the trust bundle; returns the subject's CN."""
-    with tempfile.TemporaryDirectory() as folder:
-        pair = Path(folder, "pair.pem")
-        pair.touch(0o600)
-        pair.write_text(private_key + certificate)
-        try:
-            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            server.load_cert_chain(pair)
-            server.load_verify_locations(cadata=trust_bundle)
-            server.verify_mode = ssl.CERT_REQUIRED
-            client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            client.check_hostname = False
-            # the proof is about the client; what the server shows is the same certificate
-            client.verify_mode = ssl.CERT_NONE
-            client.load_cert_chain(pair)
-            subject = _shake_hands(server, client)
-        except ssl.SSLError as error:
-            raise SensorError(
-                f"the identity certificate is not proved by the trust bundle: {error}"
-            ) from error
-    return next(value for part in subject for name, value in part if name == "commonName")
+def check_certificate(certificate: str, private_key: str, trust_bundle: str) -> dict[str, object]:
+    """Shake hands with ourselves under the trust bundle; returns the facts of the certificate."""
+    try:
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        # the client is who proves itself here; what the server end shows is the same certificate
+        client.verify_mode = ssl.CERT_NONE
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.verify_mode = ssl.CERT_REQUIRED
+        server.load_verify_locations(cadata=trust_bundle)
+        for end in (client, server):
+            load_pair(end, certificate, private_key)
+        shown = shake_hands(server, client)
+    except ssl.SSLError as error:
+        raise NotProvedError(
+            f"the identity certificate does not hold under the trust bundle: {error}"
+        ) from error
+    return {
+        "subject": common_name(shown["subject"]),
+        "issuer": common_name(shown["issuer"]),
+        "expires": shown["notAfter"],
+    }
 
 
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple:
+def load_pair(context: ssl.SSLContext, certificate: str, private_key: str) -> None:
+    """Give a context the certificate and its key, which `ssl` takes from a file only."""
+    with os.fdopen(os.memfd_create("pair"), "wb") as memory:
+        memory.write(f"{private_key}\n{certificate}".encode())
+        memory.flush()
+        context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
+
+
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> Mapping[str, Any]:
+    """Run a TLS handshake in memory; returns the client's certificate as the server saw it."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        server.wrap_bio(to_server, to_client, server_side=True),
-        client.wrap_bio(to_client, to_server),
-    ]
-    waiting = list(ends)
+    seen = server.wrap_bio(to_server, to_client, server_side=True)
+    waiting = [seen, client.wrap_bio(to_client, to_server)]
     while waiting:
-        for end in list(waiting):
+        for end in tuple(waiting):
             try:
                 end.do_handshake()
                 waiting.remove(end)
             except ssl.SSLWantReadError:
                 continue
-    return ends[0].getpeercert()["subject"]
+    return seen.getpeercert() or {}
 
 
-def reading(second: float) -> float:
-    """Return a temperature in degrees Celsius that changes as a day does."""
+def common_name(names: Iterable[Iterable[tuple[str, str]]]) -> str:
+    """Return the common name of a subject or issuer as `getpeercert` gives it."""
+    return next((value for part in names for key, value in part if key == "commonName"), "")
+
+
+def sign_token(api: WorkloadApi, settings: Settings, expiry: int) -> str:
+    """Return the token that a device SDK would send to its hub."""
+    path = f"{settings.hub}/devices/{settings.device}/modules/{settings.module}"
+    resource = quote_plus(path, safe="")
+    signature = api.sign(f"{resource}\n{expiry}".encode())
+    # more cannot be checked without the key
+    if len(signature) != HMAC_BYTES:
+        raise NotProvedError(f"sign answered {len(signature)} bytes, expected {HMAC_BYTES}")
+    encoded = quote_plus(base64.b64encode(signature))
+    return f"SharedAccessSignature sr={resource}&sig={encoded}&se={expiry}"
+
+
+def temperature(second: float) -> float:
+    """Return degrees Celsius that rise and fall."""
     return round(21.0 + 4.0 * math.sin(second / 60.0), 2)
 
 
-def say(**fields: object) -> None:
-    """Write one JSON line."""
-    sys.stdout.write(json.dumps(fields) + "\n")
+def say(event: str, **fields: object) -> None:
+    """Write one line."""
+    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stdout.flush()
 
 
 def main(environment: Mapping[str, str], stop: threading.Event) -> int:
-    """Prove the identity once, then log readings until stopped."""
+    """Prove the identity once, then log readings until stopped; returns the exit status."""
     try:
-        seconds = float(environment.get("POLL_SECONDS", "5"))
-        api = WorkloadApi(environment)
-        api.wait(SOCKET_SECONDS)
-        certificate, private_key = api.identity_certificate()
-        name = prove_identity(certificate, private_key, api.trust_bundle())
-        signature = api.sign(
-            f"{environment['IOTEDGE_IOTHUBHOSTNAME']}\n{int(time.time())}".encode()
-        )
-    except (SensorError, ValueError, KeyError) as error:
-        sys.stderr.write(f"sample sensor: {error}\n")
+        settings = read_settings(environment)
+        api = WorkloadApi(settings)
+        api.wait(SOCKET_SECONDS, stop)
+        if not stop.is_set():
+            say("identity proven", module=settings.module, **prove(api, settings))
+    except EnvironmentProblem as problem:
+        sys.stderr.write(f"sample-sensor: {problem}\n")
+        return 2
+    except NotProvedError as error:
+        sys.stderr.write(f"sample-sensor: identity not proved: {error}\n")
         return 1
-    say(event="identity proven", module=name, signature_bytes=len(signature))
     number = 0
     while not stop.is_set():
         number += 1
-        say(event="reading", number=number, temperature_celsius=reading(time.time()))
-        stop.wait(seconds)
+        say("reading", number=number, temperature_celsius=temperature(time.time()))
+        stop.wait(settings.interval_seconds)
     return 0
 
 
 if __name__ == "__main__":
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    for end_signal in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end_signal, lambda _number, _frame: stopping.set())
     sys.exit(main(os.environ, stopping))
