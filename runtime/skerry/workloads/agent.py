@@ -8,7 +8,6 @@ it differs.
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +16,6 @@ from pathlib import Path
 from skerry.engine.model import Container
 from skerry.identity.client import Identity
 from skerry.workloads.container import MANAGEMENT_URI, WORKLOAD_URI
-from skerry.workloads.errors import WorkloadsError
 from skerry.workloads.model import CREATE_OPTIONS_LABEL, ENV_LABEL, ModuleSpec, identity_of
 from skerry.workloads.settings import Settings
 
@@ -25,6 +23,9 @@ API_VERSION = "2022-08-03"
 DIGEST_LABEL = "skerry.agent.configured"
 AGENT_UID = 13622
 STORAGE = "/var/lib/skerry-agent"
+STORAGE_VOLUME = "skerry-agent"
+"""Outlives the agent's container. The engine gives a new volume the owner that the image's folder
+has, which edged, without rights over other users' files, could not do with a folder of its own."""
 
 _HEALTHY_SECONDS = 600
 _FIRST_SECONDS = 10
@@ -112,7 +113,7 @@ class AgentPlan:
         host = options.get("HostConfig")
         host = dict(host) if isinstance(host, dict) else {}
         mounts = host.get("Mounts")
-        storage = {"Type": "bind", "Source": str(self.storage), "Target": STORAGE}
+        storage = {"Type": "volume", "Source": STORAGE_VOLUME, "Target": STORAGE}
         others = [m for m in mounts or [] if m.get("Target") != STORAGE]
         host["Mounts"] = [*others, storage]
         options["HostConfig"] = host
@@ -122,11 +123,6 @@ class AgentPlan:
         if isinstance(given, dict):
             labels |= {k: str(given[k]) for k in (CREATE_OPTIONS_LABEL, ENV_LABEL) if k in given}
         return dataclasses.replace(spec, create_options=options, env=env), labels
-
-    @property
-    def storage(self) -> Path:
-        """Return the folder that outlives the agent's container."""
-        return self._state_dir / "agent"
 
     def _environment(self, device: Identity, generation: str) -> dict[str, str]:
         settings = self._settings
@@ -148,16 +144,3 @@ class AgentPlan:
         if device.gateway_host.lower() != device.hub_name.lower():
             env["IOTEDGE_GATEWAYHOSTNAME"] = device.gateway_host
         return env
-
-
-def prepare_storage(folder: Path, uid: int) -> None:
-    """Make the agent's folder, of the agent's user; raises WorkloadsError."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != uid:
-            os.chown(folder, uid, uid)
-    except OSError as error:
-        raise WorkloadsError(
-            f"the agent's folder {folder} cannot be given to uid {uid} ({error.strerror}); "
-            "make it with: systemd-tmpfiles --create skerry.conf"
-        ) from error

@@ -24,7 +24,7 @@ from skerry.workloads.keyring import Keyring
 from skerry.workloads.model import ModuleSpec, details, parse_spec
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings
-from skerry.workloads.systeminfo import system_info
+from skerry.workloads.systeminfo import resources, system_info
 from skerry.workloads.times import point_in_time
 
 _PREPARE_SINCE = "2019-01-30"
@@ -83,10 +83,10 @@ class ManagementApi:
         router.add("PUT", "/identities/{module}", agent(self._update_identity))
         router.add("DELETE", "/identities/{module}", agent(self._delete_identity))
         router.add("GET", "/systeminfo", readable(self._system_info))
-        router.add("GET", "/systeminfo/resources", readable(_not_built), since="2019-11-05")
+        router.add("GET", "/systeminfo/resources", readable(self._resources), since="2019-11-05")
         router.add("GET", "/systeminfo/supportbundle", readable(_not_built), since="2020-07-07")
         router.add("POST", "/device/reprovision", agent(self._reprovisioned), since="2019-10-22")
-        router.add("GET", "/deployment", readable(self._get_deployment))
+        router.add("GET", "/deployment", agent(self._get_deployment))
         router.add("GET", "/deployment/status", readable(self._get_report))
         router.add("PUT", "/deployment/status", agent(self._put_report))
         return router
@@ -190,6 +190,10 @@ class ManagementApi:
 
     def _system_info(self, _request: Request) -> Response:
         return Response.json(system_info(self._engine, self._settings.additional_info))
+
+    def _resources(self, _request: Request) -> Response:
+        running = [module.name for module in self._modules.all() if module.state.running]
+        return Response.json(resources(self._engine, running))
 
     def _reprovisioned(self, _request: Request) -> Response:
         self._reprovision()

@@ -28,7 +28,7 @@ _SOCKET_MODE = 0o666
 class ModuleSockets:
     """Makes and removes the sockets of modules; they are served while they exist.
 
-    `agent_router` answers on the agent's mgmt.sock.
+    `router` gives the routes of "workload", and of "agent" for the agent's mgmt.sock.
     """
 
     def __init__(
@@ -37,16 +37,14 @@ class ModuleSockets:
         server: Server,
         *,
         agent: str,
-        workload_router: Callable[[], Router],
-        agent_router: Router,
+        router: Callable[[str], Router],
         workload_requests: int,
         management_requests: int,
     ) -> None:
         self._folder = folder
         self._server = server
         self._agent = agent
-        self._workload_router = workload_router
-        self._agent_router = agent_router
+        self._router = router
         self._limits = (workload_requests, management_requests)
         self._lock = threading.Lock()
         self._listeners: dict[str, list[Listener]] = {}
@@ -99,7 +97,7 @@ class ModuleSockets:
             sock = bind_unix(Path(f"/proc/self/fd/{descriptor}") / name, mode=_SOCKET_MODE)
         finally:
             os.close(descriptor)
-        router = self._agent_router if endpoint == AGENT_ENDPOINT else self._workload_router()
+        router = self._router("agent" if endpoint == AGENT_ENDPOINT else "workload")
         return Listener(endpoint, sock, router, limit)
 
 

@@ -1,0 +1,174 @@
+"""edged as a process: `python3 -m skerry.workloads.service`.
+
+Its sockets answer from the first moment, also while there is no engine and no identity; the rest
+goes on in the supervisor's thread. When it ends, by signal or crash, every container runs on.
+SKERRY_IMAGES names the folder of preload.json, where it is not /usr/lib/skerry/images.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from skerry.base.errors import SettingsError, SkerryError
+from skerry.base.http import Router
+from skerry.base.log import get_logger, setup
+from skerry.base.peer import Peer, container_id
+from skerry.base.server import Listener, Server
+from skerry.base.service import (
+    EXIT_FAILED,
+    EXIT_SETTINGS,
+    Context,
+    add_config_route,
+    notify_ready,
+    open_context,
+    parse_arguments,
+    stop_on_signals,
+)
+from skerry.certs.client import CertsClient
+from skerry.engine.client import MobyEngine
+from skerry.identity.client import IdentityClient
+from skerry.keys.client import KeysClient
+from skerry.workloads.agent import AgentPlan
+from skerry.workloads.bootstrap import Bootstrap
+from skerry.workloads.callers import Callers
+from skerry.workloads.certificates import Certificates
+from skerry.workloads.deployment import Deployment
+from skerry.workloads.device import Device
+from skerry.workloads.images import Images, read_preload
+from skerry.workloads.keyring import Keyring
+from skerry.workloads.management import ManagementApi
+from skerry.workloads.model import ModuleSpec, identity_of
+from skerry.workloads.modules import Modules
+from skerry.workloads.settings import Settings, parse_settings
+from skerry.workloads.sockets import ModuleSockets
+from skerry.workloads.supervisor import Supervisor
+from skerry.workloads.workload import WorkloadApi
+
+_NAME = "edged"
+_SOCKETS = ("mgmt", "workload")
+_IMAGES = "/usr/lib/skerry/images"
+
+
+class Edged:
+    """All parts of edged, put together; `status` is what the process ends with."""
+
+    def __init__(
+        self,
+        context: Context,
+        images_dir: Path = Path(_IMAGES),
+        container_of: Callable[[Peer], str | None] = container_id,
+    ) -> None:
+        settings = parse_settings(context.settings)
+        self.status = 0
+        self.server = Server([], clock=context.clock, log=context.log)
+        self._build(context, settings, images_dir, container_of)
+
+    def end(self, status: int) -> None:
+        """End the process with a status."""
+        self.status = status
+        self.server.stop()
+
+    def _build(
+        self,
+        context: Context,
+        settings: Settings,
+        images_dir: Path,
+        container_of: Callable[[Peer], str | None],
+    ) -> None:
+        clock, log, state = context.clock, context.log, context.state_dir
+        (state / "mnt").mkdir(mode=0o755, parents=True, exist_ok=True)
+        (state / "mnt").chmod(0o755)
+        (state / "cache").mkdir(mode=0o700, exist_ok=True)
+        engine = MobyEngine(settings.moby_uri)
+        identities = IdentityClient(context.peer("identityd"))
+        keys, certs = KeysClient(context.peer("keyd")), CertsClient(context.peer("certd"))
+        device, keyring = Device(), Keyring(keys, identities)
+        certificates = Certificates(certs, keys, device, settings.edge_ca, clock)
+        preloaded = read_preload(images_dir)
+        carried = preloaded.get(settings.agent.image)
+        plan = AgentPlan(settings, state, carried.id if carried else None)
+        images = Images(engine, preloaded, log)
+        callers = Callers(engine, settings.agent.name, container_of)
+        deployment = Deployment(
+            context.config_dir.parent / "current" / "deployment.json",
+            state / "cache" / "deployment_status.json",
+        )
+
+        def complete(spec: ModuleSpec) -> tuple[ModuleSpec, Mapping[str, str]]:
+            if spec.name != settings.agent.name:
+                return spec, {}
+            identity = identities.update_module(identity_of(spec.name))
+            return plan.complete(spec, device.identity(), identity.generation_id or "")
+
+        # the routers and the sockets need each other: sockets ask for theirs when they are opened
+        routers: dict[str, Router] = {}
+        sockets = ModuleSockets(
+            state / "mnt",
+            self.server,
+            agent=settings.agent.name,
+            router=lambda endpoint: routers[endpoint],
+            workload_requests=settings.workload_requests,
+            management_requests=settings.management_requests,
+        )
+        modules = Modules(engine, images, sockets, settings, log, complete)
+        bootstrap = Bootstrap(
+            settings, state, device, identities, certificates, engine, images, modules, clock, log
+        )
+        self.supervisor = Supervisor(
+            settings, plan, bootstrap, modules, engine, clock, log, self.end
+        )
+        management = ManagementApi(
+            modules,
+            engine,
+            callers,
+            identities,
+            keyring,
+            deployment,
+            settings,
+            clock,
+            log,
+            self.supervisor.reprovision,
+        )
+        workload = WorkloadApi(modules, callers, keyring, certificates, deployment, settings, log)
+        routers |= {
+            "mgmt": management.router(),
+            "agent": management.agent_router(),
+            "workload": workload.router(),
+        }
+        limits = {"mgmt": settings.management_requests, "workload": settings.workload_requests}
+        for name in _SOCKETS:
+            add_config_route(routers[name], context.digest)
+            listener = Listener(name, context.sockets[name], routers[name], limits[name])
+            self.server.add_listener(listener)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run edged; returns the exit status."""
+    options = parse_arguments(_NAME, arguments)
+    setup(_NAME)
+    log = get_logger(_NAME)
+    try:
+        context = open_context(_NAME, _SOCKETS, options, log)
+        edged = Edged(context, Path(os.environ.get("SKERRY_IMAGES", _IMAGES)))
+    except SettingsError as error:
+        log.error("settings refused", reason=error)
+        return EXIT_SETTINGS
+    except (SkerryError, OSError) as error:
+        log.error("cannot start", reason=error)
+        return EXIT_FAILED
+    stop_on_signals(edged.server)
+    log.info("started", settings=context.digest[:12])
+    notify_ready()
+    # what is loaded now stays: the collector need not look at it, nor write to its pages
+    gc.freeze()
+    edged.supervisor.start()
+    edged.server.run()
+    edged.supervisor.stop()
+    log.info("stopped", status=edged.status)
+    return edged.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

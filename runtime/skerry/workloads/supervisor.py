@@ -1,0 +1,175 @@
+"""The life of edged beside its sockets: the bootstrap, then the agent, for ever.
+
+Nothing here ends edged but what must: a request to be provisioned again (exit 154), an agent that
+failed more often than the settings allow, or a defect. Everything else is said once, and tried
+again. Containers run on whatever happens to edged.
+"""
+
+import threading
+from collections.abc import Callable
+
+from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
+from skerry.base.log import Logger, step
+from skerry.base.service import EXIT_FAILED, EXIT_REPROVISIONED
+from skerry.engine.model import Container, Engine
+from skerry.workloads.agent import (
+    Action,
+    AgentPlan,
+    Attempts,
+    has_recovered,
+    next_action,
+)
+from skerry.workloads.bootstrap import Bootstrap
+from skerry.workloads.modules import Modules
+from skerry.workloads.settings import Settings
+
+_RETRY_SECONDS = 5.0
+_WATCH_SECONDS = 30.0
+_SETTLE_SECONDS = 1.0
+_AFTER_REPLY_SECONDS = 1.0
+
+
+class _StoppingError(Exception):
+    """Ends the supervisor's thread between two steps."""
+
+
+class Complaints:
+    """Says each trouble once, and once that it is over."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._last: dict[str, str] = {}
+
+    def about(self, what: str, reason: Exception) -> None:
+        if self._last.get(what) != str(reason):
+            self._last[what] = str(reason)
+            self._log.error("waiting", step=what, reason=reason)
+
+    def over(self, what: str) -> None:
+        if self._last.pop(what, None) is not None:
+            self._log.info("no longer waiting", step=what)
+
+
+class Supervisor:
+    """Runs in a thread of its own; `end(status)` ends the process with that status."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: AgentPlan,
+        bootstrap: Bootstrap,
+        modules: Modules,
+        engine: Engine,
+        clock: Clock,
+        log: Logger,
+        end: Callable[[int], None],
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._bootstrap = bootstrap
+        self._modules = modules
+        self._engine = engine
+        self._clock = clock
+        self._log = log
+        self._end = end
+        self._attempts = Attempts()
+        self._complaints = Complaints(log)
+        self._running = False
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        threading.Thread(target=self._run, name="supervisor", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further step."""
+        self._stopping.set()
+
+    def reprovision(self) -> None:
+        """Have the device provisioned again, after the caller has its answer."""
+        threading.Timer(_AFTER_REPLY_SECONDS, self._reprovision).start()
+
+    def _reprovision(self) -> None:
+        try:
+            self._bootstrap.forget_identity()
+        except SkerryError as error:
+            self._log.error("not provisioned again", reason=error)
+            return
+        self._end(EXIT_REPROVISIONED)
+
+    def _run(self) -> None:
+        try:
+            for name, action in self._bootstrap.steps():
+                with step(self._log, self._clock, "edged", name):
+                    while not self._attempted(name, action):
+                        self._pause(_RETRY_SECONDS)
+            while True:
+                self._pause(self._watch())
+        except _StoppingError:
+            return
+        except Exception:  # the edge of this thread: without it edged would look alive
+            self._log.exception("supervisor failed")
+            self._end(EXIT_FAILED)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise _StoppingError
+
+    def _attempted(self, name: str, action: Callable[[], object]) -> bool:
+        try:
+            action()
+        except (SkerryError, OSError) as error:
+            self._complaints.about(name, error)
+            return False
+        self._complaints.over(name)
+        return True
+
+    def _watch(self) -> float:
+        """Look after the agent once, wait while it runs; returns the pause before the next time."""
+        if not self._attempted("edge agent", self._tend):
+            return _RETRY_SECONDS
+        if self._bootstrap.edge_ca_is_due():
+            self._attempted("edge CA renewal", self._bootstrap.ensure_edge_ca)
+        wait = self._attempts.not_before - self._clock.monotonic()
+        if not self._running:
+            return min(max(wait, _SETTLE_SECONDS), _RETRY_SECONDS)
+        name = self._settings.agent.name
+        self._attempted("edge agent", lambda: self._engine.wait(name, _WATCH_SECONDS))
+        return _SETTLE_SECONDS
+
+    def _tend(self) -> None:
+        container = self._modules.find(self._settings.agent.name)
+        action = next_action(container, self._plan.digest)
+        self._running = action is Action.NONE
+        if container is not None and self._running:
+            self._note_health(container)
+        elif self._attempts.allowed(self._clock.monotonic()):
+            self._attempt(action, container)
+
+    def _note_health(self, container: Container) -> None:
+        started = container.state.started_at
+        if started is not None and self._attempts.count:
+            running_seconds = (self._clock.now() - started).total_seconds()
+            if has_recovered(running_seconds):
+                self._attempts = Attempts()
+
+    def _attempt(self, action: Action, container: Container | None) -> None:
+        limit = self._settings.max_retries
+        if self._attempts.exhausted(limit):
+            self._log.error("the edge agent failed too often", limit=limit)
+            self._end(EXIT_FAILED)
+            raise _StoppingError
+        self._attempts = self._attempts.another(self._clock.monotonic())
+        if container is not None:
+            self._log.warning(
+                "the edge agent does not run as it should",
+                status=container.state.status,
+                exit_code=container.state.exit_code,
+                attempt=self._attempts.count,
+            )
+        with step(self._log, self._clock, "edged", f"{action.value} edge agent"):
+            if action is not Action.START:
+                self._modules.replace(self._plan.spec(), start=False)
+            self._modules.start(self._settings.agent.name)
+        self._running = True
