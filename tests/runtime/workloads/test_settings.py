@@ -1,0 +1,92 @@
+"""edged's settings, as `skerry config apply` writes them and as people change them by hand."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from skerry.base.errors import SettingsError
+from skerry.base.settings import merge
+from skerry.workloads.settings import PullPolicy, ReprovisioningMode, parse_settings
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden/config"
+RENDERED = sorted(GOLDEN.glob("*/edged.toml"))
+MINIMAL: dict[str, object] = {
+    "hostname": "pump-station-7",
+    "agent": {"name": "edgeAgent", "type": "docker", "config": {"image": "localhost/agent:1"}},
+}
+
+
+@pytest.mark.parametrize("path", RENDERED, ids=[path.parent.name for path in RENDERED])
+def test_every_rendered_file_is_understood(path: Path) -> None:
+    """What the plan renders for any configuration is what edged reads."""
+    settings = parse_settings(tomllib.loads(path.read_text()))
+    assert settings.hostname
+    assert settings.agent.name == "edgeAgent"
+
+
+def test_the_defaults_are_upstream_s() -> None:
+    """A file that names host and agent only."""
+    settings = parse_settings(MINIMAL)
+    assert settings.moby_uri == "unix:///var/run/docker.sock"
+    assert (settings.network.name, settings.network.ipv6) == ("azure-iot-edge", False)
+    assert settings.agent.pull_policy is PullPolicy.ON_CREATE
+    assert settings.reprovisioning is ReprovisioningMode.DYNAMIC
+    assert (settings.management_requests, settings.workload_requests) == (50, 10)
+    assert settings.max_retries is None
+    assert settings.elevated_permissions is True
+    assert (settings.edge_ca.issued, settings.edge_ca.threshold) == (True, "80%")
+
+
+def test_what_is_set_is_used() -> None:
+    """Network, limits, watchdog and login."""
+    table = merge(
+        MINIMAL,
+        {
+            "agent": {
+                "imagePullPolicy": "never",
+                "config": {"auth": {"username": "u", "password": "p"}},
+            },
+            "iotedge_max_requests": {"management": 7, "workload": 3},
+            "watchdog": {"max_retries": 4},
+            "edge_ca": {"cert": "aziot-edged-ca", "key": "aziot-edged-ca"},
+            "moby_runtime": {
+                "network": {
+                    "name": "plant",
+                    "ipv6": True,
+                    "ipam": {"config": [{"subnet": "10.9.0.0/24", "ip_range": "10.9.0.0/25"}]},
+                }
+            },
+        },
+    )
+    settings = parse_settings(table)
+    assert settings.agent.auth is not None
+    assert settings.agent.auth.fields == {"username": "u", "password": "p"}
+    assert (settings.management_requests, settings.workload_requests) == (7, 3)
+    assert settings.max_retries == 4
+    assert settings.edge_ca.issued is False
+    assert settings.network.ipam == ({"Subnet": "10.9.0.0/24", "IPRange": "10.9.0.0/25"},)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hostname": ""}, "hostname is '', expected a text that is not empty"),
+        ({"agent": {"type": "vm"}}, "agent.type is 'vm', expected 'docker'"),
+        ({"agent": {"config": {"image": 7}}}, "agent.config.image is 7"),
+        ({"agent": {"imagePullPolicy": "always"}}, "expected one of 'on-create', 'never'"),
+        ({"agent": {"env": {"A": 1}}}, "agent.env.A is 1, expected a text"),
+        ({"auto_reprovisioning_mode": "Never"}, "expected one of 'Dynamic', 'AlwaysOnStartup'"),
+        ({"moby_runtime": {"uri": "tcp://x"}}, "moby_runtime.uri is 'tcp://x', expected unix:///"),
+        ({"moby_runtime": {"network": 5}}, "moby_runtime.network is 5, expected a name"),
+        ({"watchdog": {"max_retries": -1}}, "watchdog.max_retries is -1, expected 'infinite'"),
+        ({"iotedge_max_requests": {"workload": 0}}, "iotedge_max_requests.workload is 0"),
+        ({"allow_elevated_docker_permissions": "yes"}, "is 'yes', expected true or false"),
+        ({"edge_ca": {"auto_renew": {"threshold": 80}}}, "edge_ca.auto_renew is"),
+    ],
+)
+def test_wrong_settings_are_refused(change: dict[str, object], message: str) -> None:
+    """The message names the key, the value and what was expected."""
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(merge(MINIMAL, change))
+    assert message in str(caught.value)
