@@ -36,6 +36,10 @@ def _pkcs11(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("pkcs11:")
 
 
+def _npipe(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("npipe:")
+
+
 def _named_secret(value: Any) -> bool:
     return is_reference(value) and not value["secret"].startswith(PREFIX)
 
@@ -63,6 +67,10 @@ TABLE: tuple[Row, ...] = (
     ("connect.*", _not_in(_CONNECT | _OURS), "another address of the workload and management API"),
     ("listen.workload_uri", _not_in(_LISTEN | _OURS), "listening elsewhere"),
     ("listen.management_uri", _not_in(_LISTEN | _OURS), "listening elsewhere"),
+    ("moby_runtime.uri", _npipe, "a container engine behind a named pipe"),
+    ("agent.config.imageHash", _always, "pinning the agent's image"),
+    ("agent.config.digest", _always, "pinning the agent's image"),
+    ("modules.*.auth", _always, "a registry login of a module"),
     ("modules.*.readiness", _always, "readiness"),
     ("modules.*.secrets", _always, "secrets in modules"),
     ("secrets", _always, "[secrets]"),

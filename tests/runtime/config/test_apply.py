@@ -23,8 +23,9 @@ from skerry.config.site import SERVICES
 PLAIN = b'hostname = "alpha"\n\n[provisioning]\nsource = "standalone"\n'
 OTHER = PLAIN.replace(b"alpha", b"omega")
 SECRET = PLAIN + (
-    b"\n[modules.m]  # a comment that stays\n"
-    b'image = "registry.example/m:1"\n'
+    b'\n[agent]\nname = "edgeAgent"\ntype = "docker"\n'
+    b"[agent.config]  # a comment that stays\n"
+    b'image = "registry.example/agent:1"\n'
     b'auth = { username = "u", password = "sword\\"fish" }  # and another\n'
 )
 
@@ -112,31 +113,23 @@ def test_clear_secrets_leave_the_installed_file(device: Device) -> None:
     """The installed text is the user's own, with a reference in place of the secret."""
     apply(SECRET, "config.toml", device)
     installed = device.paths.installed.read_text()
-    reference = '{ secret = "sealed:modules.m.auth.password" }'
+    reference = '{ secret = "sealed:agent.config.auth.password" }'
     assert installed == SECRET.decode().replace('"sword\\"fish"', reference)
     secrets = json.loads((device.paths.current / "secrets.json").read_text())
-    assert secrets["secrets"] == {"modules.m.auth.password": 'sword"fish'}
-    deployment = json.loads((device.paths.current / "deployment.json").read_text())
-    assert 'sword\\"fish' in json.dumps(deployment)
+    assert secrets["secrets"] == {"agent.config.auth.password": 'sword"fish'}
+    config = settings_in_force(device, "edged")["agent"]
+    assert 'sword"fish' in repr(config)
 
 
 def test_the_installed_file_applies_again(device: Device) -> None:
     """References resolve, and the keyed digest is that of the first input."""
     apply(SECRET, "config.toml", device)
     assert apply(device.paths.installed.read_bytes(), "config.toml", device).result == "unchanged"
-    edited = device.paths.installed.read_bytes().replace(b"m:1", b"m:2")
+    edited = device.paths.installed.read_bytes().replace(b"agent:1", b"agent:2")
     outcome = apply(edited, "config.toml", device)
-    assert (outcome.result, outcome.changed) == ("applied", ("deployment", "config"))
-    assert "fish" in (device.paths.current / "deployment.json").read_text()
+    assert (outcome.result, outcome.changed) == ("applied", ("edged", "deployment", "config"))
+    assert "fish" in (device.paths.current / "edged.toml").read_text()
     assert device.paths.installed.read_bytes() == edited
-
-
-def test_a_reference_may_move_with_its_module(device: Device) -> None:
-    """A secret keeps its name when the key path around it changes."""
-    apply(SECRET, "config.toml", device)
-    moved = device.paths.installed.read_bytes().replace(b"[modules.m]", b"[modules.n]")
-    assert apply(moved, "config.toml", device).result == "applied"
-    assert apply(moved, "config.toml", device).result == "unchanged"
 
 
 def test_a_reference_to_nothing_is_refused(device: Device) -> None:
@@ -144,8 +137,8 @@ def test_a_reference_to_nothing_is_refused(device: Device) -> None:
     text = SECRET.replace(b'"sword\\"fish"', b'{ secret = "sealed:x" }')
     (problem,) = apply(text, "config.toml", device).problems
     assert str(problem) == (
-        "config.toml:8:37: modules.m.auth.password: refers to a secret that this device does not "
-        "hold; expected the secret itself"
+        "config.toml:11:37: agent.config.auth.password: refers to a secret that this device "
+        "does not hold; expected the secret itself"
     )
 
 
@@ -154,7 +147,7 @@ def test_no_secret_is_in_the_answer(device: Device) -> None:
     apply(SECRET, "config.toml", device)
     outcome = apply(SECRET.replace(b"sword\\", b"cat\\"), "config.toml", device)
     shown = json.dumps(outcome.to_json())
-    assert outcome.changed == ("deployment", "config")
+    assert outcome.changed == ("edged", "config")
     assert "fish" not in shown
     assert "alpha" not in outcome.diff
 

@@ -52,6 +52,17 @@ def test_a_file_goes_to_the_service_that_reads_it(tmp_path: Path) -> None:
     assert tables["modules"]["m"]["env"]["A"] == "file:///run/seed/secrets/file"
 
 
+def test_a_reference_may_move_with_its_module(tmp_path: Path) -> None:
+    """A secret keeps its name when the key path around it changes."""
+    reference = '{ secret = "sealed:modules.m.auth.password" }'
+    text = f'[modules.n]\nimage = "x"\nauth = {{ username = "u", password = {reference} }}\n'
+    document = read(text.encode(), "f", {"modules.m.auth.password": "swordfish"})
+    sealed = seal(document, Site("machine"), FolderFiles(tmp_path))
+    assert sealed.text == text
+    assert sealed.secrets == {"modules.m.auth.password": "swordfish"}
+    assert sealed.tables["modules"]["n"]["auth"]["password"] == "swordfish"
+
+
 def test_the_seed_may_lie_elsewhere(tmp_path: Path) -> None:
     """`--from DIR` gives the files that the configuration names in /run/seed."""
     (tmp_path / "secrets").mkdir()

@@ -16,7 +16,8 @@ from skerry.config.seeding import apply_seed, explain, must_wipe, wipe
 CONFIG = (
     b'[provisioning]\nsource = "standalone"\n\n[edge_ca]\n'
     b'cert = "file:///run/seed/secrets/edge.pem"\npk = "file:///run/seed/secrets/edge.key"\n'
-    b'[modules.m]\nimage = "r.example/m"\nauth = { username = "u", password = "swordfish" }\n'
+    b'[agent]\nname = "edgeAgent"\ntype = "docker"\n'
+    b'config = { image = "r.example/a", auth = { username = "u", password = "swordfish" } }\n'
 )
 FILES = {
     "config.toml": CONFIG,
