@@ -55,9 +55,7 @@ class Suite:
     recommends: tuple[str, ...]
 
 
-def build_deb(
-    suite: str, out: Path, cache: Path | None = None, *, checkout: Checkout | None = None
-) -> Path:
+def build_deb(suite: str, out: Path, *, checkout: Checkout | None = None) -> Path:
     """Write the package for a suite into `out` and return its path."""
     root = (checkout or Checkout.of_package()).root / "runtime"
     target = read_suite(suite, root / "debian" / "suites.toml")

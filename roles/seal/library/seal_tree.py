@@ -58,7 +58,12 @@ REMOVED = (
     "var/log/[bw]tmp*",
     "var/log/lastlog",
 )
-REMADE = ("var/cache/apt/*.bin", "var/lib/apt/lists/lock", "var/lib/apt/lists/partial")
+REMADE = (
+    "var/cache/apt/*.bin",
+    "var/cache/apt/archives/lock",
+    "var/lib/apt/lists/lock",
+    "var/lib/apt/lists/partial",
+)
 """What apt makes anew in every run, this one too: removed, but no change of the tree."""
 
 EMPTY = ("etc/machine-id", "etc/hostname")
