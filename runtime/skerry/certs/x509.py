@@ -102,6 +102,7 @@ def load_request(pem: bytes) -> x509.CertificateSigningRequest:
     try:
         request = x509.load_pem_x509_csr(pem)
         valid = request.is_signature_valid
+        _ = request.extensions  # parsed at first use, where a caller expects no exception
     except Exception as error:  # the parser raises many kinds for hostile input
         raise ParameterError(f"csr is not a PKCS#10 request in PEM: {error}") from error
     if not valid:

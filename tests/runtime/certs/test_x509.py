@@ -176,3 +176,17 @@ def test_chains_are_parsed_in_order() -> None:
         x509.load_chain(b"nothing")
     with pytest.raises(ParameterError, match="not a certificate"):
         x509.load_chain(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+
+
+def test_a_request_with_a_broken_extension_is_refused() -> None:
+    """An extension that cannot be parsed is a parameter error too."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    broken = x.UnrecognizedExtension(x.BasicConstraints.oid, b"\xff")
+    request = (
+        x.CertificateSigningRequestBuilder()
+        .subject_name(x509.common_name("x"))
+        .add_extension(broken, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    with pytest.raises(ParameterError, match="csr is not a PKCS#10 request"):
+        x509.load_request(request.public_bytes(serialization.Encoding.PEM))

@@ -1,15 +1,12 @@
 """Who may call which route of identityd, by kernel uid."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.services import Services
-from skerry.base.http import HttpError, Request, Router
-from skerry.base.peer import Peer
+from harness.services import Hosted, Services
 
 DAEMON, DEVICE, READER, STRANGER = 2001, 2002, 2003, 2004
 IDENTITYD = f"""
@@ -31,8 +28,8 @@ idtype = ["module"]
 
 
 @pytest.fixture(scope="module")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    """The routes of an identityd whose principals are other users than ours."""
+def identityd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
+    """An identityd whose principals are other users than ours."""
     running = Services(tmp_path_factory.mktemp("rights"))
     mine = os.getuid()
     running.configure("keyd", f'[[principal]]\nuid = {mine}\nkeys = ["*"]\n')
@@ -46,19 +43,6 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     running.host("certd")
     yield running.host("identityd")
     running.stop()
-
-
-def call(router: Router, uid: int, line: str, body: object = None) -> tuple[int, object]:
-    """Call a route as a user; returns status and answer."""
-    method, path = line.split()
-    query = {"api-version": "2022-08-01", "type": "aziot"}
-    data = b"" if body is None else json.dumps(body).encode()
-    request = Request(method, path, query, {}, data, Peer(1, uid, uid), "identityd")
-    try:
-        response = router.handle(request)
-    except HttpError as error:
-        return error.status, str(error)
-    return response.status, json.loads(response.body) if response.body else None
 
 
 BODIES = {
@@ -83,10 +67,10 @@ RIGHTS = {
 
 
 @pytest.mark.parametrize("line", RIGHTS)
-def test_only_these_users_may_call(router: Router, line: str) -> None:
+def test_only_these_users_may_call(identityd: Hosted, line: str) -> None:
     """Everybody else gets 401 and no reason."""
-    call(router, 0, "POST /identities/modules", {"type": "aziot", "moduleId": "made"})
-    answers = {uid: call(router, uid, line, BODIES.get(line)) for uid in EVERYBODY}
+    identityd.call(0, "POST /identities/modules", {"type": "aziot", "moduleId": "made"})
+    answers = {uid: identityd.call(uid, line, BODIES.get(line), type="aziot") for uid in EVERYBODY}
     allowed = {uid for uid, (status, _) in answers.items() if status in (200, 204)}
     assert allowed == RIGHTS[line]
     refused = {answer for uid, answer in answers.items() if uid not in allowed}
@@ -95,10 +79,10 @@ def test_only_these_users_may_call(router: Router, line: str) -> None:
 
 @pytest.mark.parametrize(("uid", "module_id"), [(DAEMON, None), (DEVICE, None), (READER, "reader")])
 def test_everyone_is_told_their_own_identity(
-    router: Router, uid: int, module_id: str | None
+    identityd: Hosted, uid: int, module_id: str | None
 ) -> None:
     """Daemons and device principals are the device, a module principal is its module."""
-    status, answer = call(router, uid, "GET /identities/identity")
+    status, answer = identityd.call(uid, "GET /identities/identity")
     assert status == 200
     assert isinstance(answer, dict)
     assert answer["spec"].get("moduleId") == module_id
@@ -106,9 +90,9 @@ def test_everyone_is_told_their_own_identity(
 
 
 @pytest.mark.parametrize("line", ["POST /identities/device/other", "GET /identities"])
-def test_other_routes_do_not_exist(router: Router, line: str) -> None:
+def test_other_routes_do_not_exist(identityd: Hosted, line: str) -> None:
     """A route that is not there is 404 for root too."""
-    assert call(router, 0, line) == (404, "not found")
+    assert identityd.call(0, line) == (404, "not found")
 
 
 def test_a_broken_record_fails_its_request(tmp_path: Path) -> None:
@@ -117,10 +101,10 @@ def test_a_broken_record_fails_its_request(tmp_path: Path) -> None:
     running.configure("identityd", IDENTITYD.partition("[[principal]]")[0])
     try:
         lonely = running.host("identityd")
-        call_as_root = call(lonely, 0, "GET /identities/modules/broken")
-        assert call_as_root == (400, "there is no module identity 'broken'")
+        answer = lonely.call(0, "GET /identities/modules/broken", type="aziot")
+        assert answer == (400, "there is no module identity 'broken'")
         folder = next((tmp_path / "identityd" / "state" / "modules").iterdir())
         (folder / "broken-0").write_bytes(b"{")
-        assert call(lonely, 0, "GET /identities/modules") == (500, "internal error")
+        assert lonely.call(0, "GET /identities/modules", type="aziot") == (500, "internal error")
     finally:
         running.stop()

@@ -37,15 +37,18 @@ EDGE_CA = "aziot-edged-ca"
 NAMES = ("keyd", "certd", "identityd")
 
 
-@pytest.fixture(params=["standalone", "edge-ca-local-ca", "local-ca-self-signed"])
-def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Services]:
+@pytest.fixture(scope="module", params=["standalone", "edge-ca-local-ca", "local-ca-self-signed"])
+def device(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
     """The three services, with the uids of the settings replaced by ours."""
-    running = Services(tmp_path)
+    folder = tmp_path_factory.mktemp("device")
+    running = Services(folder)
     for name in NAMES:
         text = (GOLDEN / request.param / f"{name}.toml").read_text()
-        text = text.replace("file:///var/secrets/local-ca", f"file://{tmp_path}/local-ca")
+        text = text.replace("file:///var/secrets/local-ca", f"file://{folder}/local-ca")
         running.configure(name, re.sub(r"uid = \d+", f"uid = {os.getuid()}", text))
-    make_local_ca(tmp_path)
+    make_local_ca(folder)
     try:
         for name in NAMES:
             running.start(name)
