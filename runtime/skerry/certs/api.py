@@ -61,6 +61,7 @@ class CertsApi:
                 cert_id, csr, text(issuer, "certId"), text(issuer, "privateKeyHandle")
             )
         self._store.put(cert_id, pem)
+        self._log.info("certificate issued", id=cert_id, uid=request.peer.uid)
         return Response.json({"pem": pem.decode()}, 201)
 
     def _import(self, request: Request, cert_id: str) -> Response:

@@ -88,8 +88,10 @@ class KeysApi:
         with self._writing:
             if body.get("keyBytes") is not None:
                 self._store.put_symmetric(key_id, octets(body, "keyBytes"))
+                self._log.info("key imported", id=key_id, uid=request.peer.uid)
             elif not self._store.has(key_id):
                 self._store.put_symmetric(key_id, secrets.token_bytes(SYMMETRIC_BYTES))
+                self._log.info("key made", id=key_id, uid=request.peer.uid)
         self._store.symmetric(key_id)
         return self._handle(SymmetricRef(key_id))
 
@@ -102,6 +104,7 @@ class KeysApi:
         if not isinstance(ref, SymmetricRef):
             raise ParameterError("the handle is not that of a symmetric key")
         self._store.delete(ref.key_id)
+        self._log.info("key deleted", id=ref.key_id, uid=request.peer.uid)
         return Response.empty()
 
     def _create_pair(self, request: Request) -> Response:
@@ -112,6 +115,7 @@ class KeysApi:
         with self._writing:
             if not self._store.has(key_id):
                 self._store.create_pair(key_id, algorithm)
+                self._log.info("key pair made", id=key_id, kind=algorithm, uid=request.peer.uid)
         self._store.pair(key_id)
         return self._handle(PairRef(key_id))
 
@@ -125,6 +129,7 @@ class KeysApi:
         with self._writing:
             self._store.pair(source)
             self._store.move(source, target)
+        self._log.info("key pair moved", source=source, target=target, uid=request.peer.uid)
         return Response.empty()
 
     def _delete_pair(self, request: Request) -> Response:
@@ -132,6 +137,7 @@ class KeysApi:
         if not isinstance(ref, PairRef):
             raise ParameterError("the handle is not that of a key pair")
         self._store.delete(ref.key_id)
+        self._log.info("key deleted", id=ref.key_id, uid=request.peer.uid)
         return Response.empty()
 
     def _parameter(self, request: Request, name: str) -> Response:
