@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from skerry.agent.model import Actual, RuntimeStatus, Wanted
+from skerry.agent.model import Actual, RuntimeStatus
+from skerry.agent.spec import DIGEST_LABEL
 from skerry.base.client import ApiError, ServiceClient
 
 _NOT_FOUND = 404
@@ -42,19 +43,19 @@ class EdgedClient:
         found = [_actual(entry) for entry in entries]
         return {module.name: module for module in found}
 
-    def create_identity(self, module: Wanted) -> str:
+    def create_identity(self, identity: str) -> str:
         """Return the generation id of a module's identity, made if absent."""
-        answer = self._service.post("/identities", {"moduleId": module.identity})
-        if not isinstance(answer, dict):
+        answer = self._service.post("/identities", {"moduleId": identity})
+        if not isinstance(answer, dict) or "generationId" not in answer:
             raise ApiError(500, "edged answered without an identity")
         return str(answer["generationId"])
 
     def delete_identity(self, identity: str) -> None:
-        """Remove a module's identity; one that is gone already is fine."""
+        """Remove a module's identity."""
         self._service.delete(f"/identities/{quote(identity, safe='')}")
 
     def create(self, spec: Mapping[str, object], *, exists: bool, start: bool) -> None:
-        """Create a container, or replace the one there is."""
+        """Create a container, or replace the one there is, once its image has been fetched."""
         name = str(spec["name"])
         if exists:
             query = {"start": "true" if start else "false"}
@@ -65,11 +66,11 @@ class EdgedClient:
             self.act(name, "start")
 
     def act(self, name: str, action: str) -> None:
-        """Start, stop or restart a module."""
+        """Start or stop a module."""
         self._service.post(f"{_path(name)}/{action}")
 
     def remove(self, name: str) -> None:
-        """Remove a container."""
+        """Remove a container, killing what still runs in it."""
         self._service.delete(_path(name))
 
     def report(self, properties: Mapping[str, object]) -> None:
@@ -86,6 +87,7 @@ def _actual(entry: Mapping[str, object]) -> Actual:
     running = _object(status.get("runtimeStatus"))
     ended = _object(status.get("exitStatus"))
     settings = _object(_object(entry.get("config")).get("settings"))
+    digest = _object(_object(settings.get("createOptions")).get("Labels")).get(DIGEST_LABEL)
     code = ended.get("statusCode")
     return Actual(
         name=str(entry["name"]),
@@ -95,6 +97,8 @@ def _actual(entry: Mapping[str, object]) -> Actual:
         started=_time(status.get("startTime")),
         exited=_time(ended.get("exitTime")),
         description=str(running.get("description") or ""),
+        image_id=str(settings.get("imageHash") or ""),
+        digest=digest if isinstance(digest, str) else None,
     )
 
 

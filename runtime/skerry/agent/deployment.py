@@ -9,10 +9,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TypeVar
 
-from skerry.agent.errors import DeploymentError
+from skerry.agent.errors import DeploymentError, SchemaVersionError
 from skerry.agent.model import (
     AGENT_MODULE,
     MAX_STARTUP_ORDER,
@@ -26,46 +26,73 @@ _SCHEMA = re.compile(r"1\.[01](\.\d+)?")
 _CHUNKS = 100
 _PULL_POLICIES = ("on-create", "never")
 _AGENT = "$edgeAgent"
+_CREDENTIAL = ("address", "username", "password")
+_DEFAULT_REGISTRY = "docker.io"
 _Choice = TypeVar("_Choice", Status, RestartPolicy)
 
 
-def parse_deployment(document: object) -> Deployment:
+def parse_deployment(document: object, context: str = "") -> Deployment:
     """Return the modules of a manifest; raises DeploymentError when it is none.
 
-    The agent itself is left out: edged looks after it.
+    `context` is noted in every module. The agent's own entry is kept apart: edged looks after it.
     """
     desired = _desired(document)
+    credentials = _credentials(desired)
     wanted: dict[str, Wanted] = {}
     refused: dict[str, str] = {}
+    agent: Mapping[str, object] = {}
     for section in ("systemModules", "modules"):
         for name, entry in _table(desired, section).items():
             if name == AGENT_MODULE:
+                agent = entry if isinstance(entry, dict) else {}
                 continue
             try:
-                wanted[name] = _module(name, entry)
+                module = _module(name, entry)
             except DeploymentError as error:
                 refused[name] = str(error)
+                continue
+            auth = credentials.get(registry_of(module.image))
+            wanted[name] = replace(module, context=context, auth=auth)
     _refuse_bad_dependencies(wanted, refused)
-    return Deployment(wanted, refused)
+    version = desired.get("$version", 0)
+    return Deployment(wanted, refused, agent, version if isinstance(version, int) else 0)
 
 
 def spec_digest(module: Wanted) -> str:
-    """Return the digest of what a container is created from; status and order are not in it."""
-    fields = asdict(module)
-    for name in ("status", "restart_policy", "startup_order", "depends_on", "version"):
-        del fields[name]
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    """Return the digest of what a container is made of: what differs here needs another one."""
+    basis = [module.image, module.create_options, module.env, module.context]
+    text = json.dumps(basis, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def registry_of(image: str) -> str:
+    """Return the registry of an image, lower case: a first part with a dot or a port, by Docker."""
+    first, slash, _ = image.partition("/")
+    named = bool(slash) and (first == "localhost" or "." in first or ":" in first)
+    return first.lower() if named else _DEFAULT_REGISTRY
 
 
 def _desired(document: object) -> Mapping[str, object]:
     content = _table(document, "modulesContent")
-    properties = content.get(_AGENT)
-    desired = _table(properties, "properties.desired")
+    desired = _table(content.get(_AGENT), "properties.desired")
     version = desired.get("schemaVersion")
     if not isinstance(version, str) or not _SCHEMA.fullmatch(version):
-        raise DeploymentError(f"schemaVersion is {version!r}, expected '1.0' or '1.1'")
+        raise SchemaVersionError(f"schemaVersion is {version!r}, expected '1.0' or '1.1'")
     return desired
+
+
+def _credentials(desired: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
+    """Return the credentials by registry, as the management API takes them."""
+    found: dict[str, Mapping[str, str]] = {}
+    given = _table(_table(_table(desired, "runtime"), "settings"), "registryCredentials")
+    for name, entry in given.items():
+        fields = [entry.get(key) for key in _CREDENTIAL] if isinstance(entry, dict) else []
+        address, username, password = fields or [None, None, None]
+        if not (isinstance(address, str) and isinstance(username, str)):
+            raise DeploymentError(f"registryCredentials.{name} needs address and username")
+        auth = {"serveraddress": address, "username": username}
+        found[address.lower()] = auth | ({"password": password} if password else {})
+    return found
 
 
 def _table(holder: object, name: str) -> Mapping[str, object]:
@@ -84,6 +111,10 @@ def _module(name: str, entry: object) -> Wanted:
     image = settings.get("image")
     if not isinstance(image, str) or not image.strip():
         raise DeploymentError(f"settings.image is {image!r}, expected an image reference")
+    if image.strip().startswith("$"):
+        raise DeploymentError(
+            f"settings.image is {image!r}; images of a parent gateway are not part of this version"
+        )
     kind = entry.get("type", "docker")
     if kind != "docker":
         raise DeploymentError(f"type is {kind!r}, expected 'docker'")
@@ -92,7 +123,7 @@ def _module(name: str, entry: object) -> Wanted:
         raise DeploymentError(f"imagePullPolicy is {policy!r}, expected 'on-create' or 'never'")
     return Wanted(
         name=name,
-        image=image.strip(),
+        image=_with_tag(image.strip()),
         create_options=_create_options(settings),
         env=_env(entry),
         status=_choice(entry, "status", Status, Status.RUNNING),
@@ -102,6 +133,12 @@ def _module(name: str, entry: object) -> Wanted:
         pull_policy=str(policy),
         version=str(entry.get("version", "")),
     )
+
+
+def _with_tag(image: str) -> str:
+    """Return an image with a tag or digest; without either it is the latest, as upstream has it."""
+    name = image.rpartition("/")[2]
+    return image if ":" in name or "@" in name else f"{image}:latest"
 
 
 def _choice(
@@ -161,17 +198,40 @@ def _create_options(settings: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _refuse_bad_dependencies(wanted: dict[str, Wanted], refused: dict[str, str]) -> None:
-    """Refuse modules whose dependencies are missing, refused, or go round in a circle."""
+    """Refuse modules that depend on what is missing, refused or, round a circle, on themselves."""
     remaining = dict(wanted)
     ordered: set[str] = set()
     while ready := [n for n, m in remaining.items() if set(m.depends_on) <= ordered]:
         ordered.update(ready)
         for name in ready:
             del remaining[name]
-    for name, module in remaining.items():
-        unknown = [other for other in module.depends_on if other not in wanted]
-        if unknown:
-            refused[name] = f"dependsOn names {unknown[0]!r}, which is not a usable module"
-        else:
-            refused[name] = "dependsOn goes round in a circle or leads to a refused module"
+    reasons = {name: _why_not(module, wanted, refused) for name, module in remaining.items()}
+    for name, reason in reasons.items():
+        refused[name] = reason
         del wanted[name]
+
+
+def _why_not(module: Wanted, wanted: Mapping[str, Wanted], refused: Mapping[str, str]) -> str:
+    for other in module.depends_on:
+        if other not in wanted:
+            what = "which is refused" if other in refused else "which is not in the deployment"
+            return f"dependsOn names {other!r}, {what}"
+    circle = _circle(module.name, wanted)
+    if circle is None:
+        return "dependsOn leads to a module that is refused"
+    return f"dependsOn goes round in a circle: {' -> '.join(circle)}; remove one of them"
+
+
+def _circle(start: str, wanted: Mapping[str, Wanted]) -> list[str] | None:
+    """Return the way from a module through its dependencies back to itself."""
+    ways = [[start]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        for name in wanted[way[-1]].depends_on if way[-1] in wanted else ():
+            if name == start:
+                return [*way, start]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None

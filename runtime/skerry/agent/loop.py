@@ -1,7 +1,8 @@
 """One round of the agent after another: look, think, act, report.
 
 A step that fails is remembered and does not stop the others. While edged cannot be reached nothing
-is done and nothing is forgotten; that is said once.
+is done and nothing is forgotten; that is said once. A deployment that cannot be used leaves the
+last one in force that could.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,8 @@ from datetime import datetime
 from typing import Protocol
 
 from skerry.agent.deployment import parse_deployment
-from skerry.agent.errors import DeploymentError
-from skerry.agent.model import Actual, Deployment, Memory, Wanted
+from skerry.agent.errors import DeploymentError, SchemaVersionError
+from skerry.agent.model import Actual, Deployment, Memory, RuntimeStatus, identity_of
 from skerry.agent.reconcile import (
     Create,
     Outlook,
@@ -19,21 +20,32 @@ from skerry.agent.reconcile import (
     Start,
     Step,
     Stop,
+    after_boot,
     after_failure,
     after_success,
+    before,
     forgive,
     reconcile,
 )
-from skerry.agent.report import BAD_FORMAT, FAILED, NO_DEPLOYMENT, OK, no_deployment, reported
+from skerry.agent.report import (
+    BAD_FORMAT,
+    BAD_SCHEMA_VERSION,
+    FAILED,
+    NO_DEPLOYMENT,
+    OK,
+    Round,
+    reported,
+)
 from skerry.agent.spec import Surroundings, module_spec
-from skerry.agent.store import MemoryStore
+from skerry.agent.store import MemoryStore, Remembered
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
 
 LOOK_SECONDS = 5.0
 AT_ONCE_SECONDS = 0.05
-_AWAY_STATUS = 503
+_NOT_FOUND = 404
+_AWAY = 503
 
 
 class Edged(Protocol):
@@ -41,7 +53,7 @@ class Edged(Protocol):
 
     def deployment(self) -> object | None: ...
     def modules(self) -> dict[str, Actual]: ...
-    def create_identity(self, module: Wanted) -> str: ...
+    def create_identity(self, identity: str) -> str: ...
     def delete_identity(self, identity: str) -> None: ...
     def create(self, spec: Mapping[str, object], *, exists: bool, start: bool) -> None: ...
     def act(self, name: str, action: str) -> None: ...
@@ -59,114 +71,197 @@ class Agent:
     clock: Clock
     log: Logger
     version: str
-    memory: dict[str, Memory] = field(default_factory=dict)
+    boot: str
+    _remembered_boot: str = ""
+    _memory: dict[str, Memory] = field(default_factory=dict)
+    _usable: Deployment | None = None
     _said: dict[str, str] = field(default_factory=dict)
     _reported: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        remembered = self.store.load()
+        self._remembered_boot = remembered.boot
+        self._memory = dict(remembered.modules)
 
     def round(self) -> float:
         """Do one round; returns the seconds until the next one."""
         try:
             seconds = self._round()
         except UnreachableError as error:
-            self._say("edged", f"edged cannot be reached: {error}")
+            self._say("edged", "edged cannot be reached; trying again", reason=str(error))
             return LOOK_SECONDS
         except ApiError as error:
-            self._say("edged", f"edged refused: {error}")
+            self._say("edged", "edged refused; trying again", reason=str(error))
             return LOOK_SECONDS
-        self._said.pop("edged", None)
+        if self._said.pop("edged", None) is not None:
+            self.log.info("edged answers again")
         return seconds
 
     def _round(self) -> float:
-        document = self.edged.deployment()
-        if document is None:
-            self._tell(no_deployment(NO_DEPLOYMENT, "the device has no deployment", self.version))
+        code, description = self._read_deployment()
+        deployment = self._usable
+        if deployment is None:
+            self._tell(Round(code, description))
             return LOOK_SECONDS
-        try:
-            deployment = parse_deployment(document)
-        except DeploymentError as error:
-            self._say("deployment", f"the deployment cannot be used: {error}")
-            self._tell(no_deployment(BAD_FORMAT, str(error), self.version))
-            return LOOK_SECONDS
-        self._said.pop("deployment", None)
-        for name, reason in deployment.refused.items():
-            self._say(f"refused {name}", f"module {name} is refused: {reason}")
         actual = self.edged.modules()
         now = self.clock.now()
-        for name, found in actual.items():
-            if name in self.memory:
-                self.memory[name] = forgive(found, self.memory[name], now)
-        outlook = reconcile(deployment, actual, self.memory, now)
-        problems = self._act(outlook, actual)
-        self.store.save(self.memory)
-        self._tell(self._properties(deployment, actual, outlook, problems))
-        return self._pause(outlook, problems, now)
+        self._look_back(deployment, actual, now)
+        outlook = reconcile(deployment, actual, self._memory, now)
+        failed = self._act(outlook, actual)
+        problems = self._problems(deployment, outlook)
+        if code == OK and problems:
+            code, description = FAILED, "; ".join(problems)
+        self._tell(
+            Round(
+                code, description, deployment, actual, outlook.states, outlook.notes, self._memory
+            )
+        )
+        return self._pause(outlook, failed, now)
 
-    def _act(self, outlook: Outlook, actual: Mapping[str, Actual]) -> dict[str, str]:
-        problems: dict[str, str] = {}
+    def _read_deployment(self) -> tuple[int, str]:
+        """Read the deployment; returns what is reported about it."""
+        document = self.edged.deployment()
+        if document is None:
+            self._usable = None
+            self._say("deployment", "there is no deployment; modules are left as they are")
+            return NO_DEPLOYMENT, "there is no deployment"
+        try:
+            self._usable = parse_deployment(document, self.surroundings.context)
+        except DeploymentError as error:
+            self._say("deployment", "the deployment cannot be used", reason=str(error))
+            wrong_version = isinstance(error, SchemaVersionError)
+            return BAD_SCHEMA_VERSION if wrong_version else BAD_FORMAT, str(error)
+        self._said.pop("deployment", None)
+        for name, reason in self._usable.refused.items():
+            self._say(f"refused {name}", "module refused", module=name, reason=reason)
+        return OK, ""
+
+    def _look_back(
+        self, deployment: Deployment, actual: Mapping[str, Actual], now: datetime
+    ) -> None:
+        if self._remembered_boot != self.boot:
+            self._memory = after_boot(self._memory, actual, deployment)
+            self._remembered_boot = self.boot
+        kept = {
+            name: known
+            for name, known in self._memory.items()
+            if name in actual or name in deployment.modules
+        }
+        self._memory = {
+            name: forgive(actual[name], known, now) if name in actual else known
+            for name, known in kept.items()
+        }
+        self._save()
+
+    def _act(self, outlook: Outlook, actual: Mapping[str, Actual]) -> int:
+        """Take the steps; returns how many failed."""
+        failed = 0
         for step in outlook.steps:
             name = _name(step)
-            known = self.memory.get(name, Memory())
+            self._memory[name] = before(step, self._memory.get(name, Memory()))
+            self._save()
             try:
-                self._take(step, exists=name in actual)
+                self._take(step, actual.get(name))
             except ApiError as error:
-                if error.status == _AWAY_STATUS:
+                if error.status == _AWAY:
                     raise
-                problems[name] = str(error)
-                self.memory[name] = after_failure(step, known, self.clock.now())
+                failed += 1
+                self._memory[name] = after_failure(
+                    step, self._memory[name], self.clock.now(), str(error)
+                )
                 self.log.warning("step failed", step=_verb(step), module=name, reason=error)
-                continue
-            self.log.info("step done", step=_verb(step), module=name)
-            if isinstance(step, Remove):
-                self.memory.pop(name, None)
             else:
-                self.memory[name] = after_success(step, known, self.clock.now())
+                self._done(step, actual.get(name))
             # a crash after this point must not make the agent do or count the step again
-            self.store.save(self.memory)
-        return problems
+            self._save()
+        return failed
 
-    def _take(self, step: Step, *, exists: bool) -> None:
+    def _done(self, step: Step, found: Actual | None) -> None:
+        name = _name(step)
+        known = after_success(step, self._memory[name], self.clock.now())
+        self._memory[name] = known
+        if isinstance(step, Remove):
+            del self._memory[name]
+        if isinstance(step, Start) and step.again and found is not None:
+            self.log.info(
+                "module restarted", module=name, exit_code=found.exit_code, restarts=known.restarts
+            )
+        else:
+            self.log.info(_DONE[type(step)], module=name)
+
+    def _take(self, step: Step, found: Actual | None) -> None:
         match step:
             case Remove(name):
-                self.edged.remove(name)
-                self.edged.delete_identity(name if name != "edgeHub" else "$edgeHub")
+                self._stop_and_remove(name, found)
             case Create(module):
-                generation_id = self.edged.create_identity(module)
+                generation_id = self.edged.create_identity(module.identity)
                 spec = module_spec(module, generation_id, self.surroundings)
-                self.edged.create(spec, exists=exists, start=module.status == "running")
-            case Start(name, again):
-                self.edged.act(name, "restart" if again else "start")
+                start = module.status.value == RuntimeStatus.RUNNING.value
+                self.edged.create(spec, exists=found is not None, start=start)
+            case Start(name):
+                self.edged.act(name, "start")
             case Stop(name):
                 self.edged.act(name, "stop")
 
-    def _properties(
-        self,
-        deployment: Deployment,
-        actual: Mapping[str, Actual],
-        outlook: Outlook,
-        problems: Mapping[str, str],
-    ) -> dict[str, object]:
-        trouble = {**deployment.refused, **problems}
-        status = (OK, "")
-        if trouble:
-            status = (FAILED, "; ".join(f"{name}: {trouble[name]}" for name in sorted(trouble)))
-        return reported(deployment, actual, outlook.states, self.memory, status, self.version)
+    def _stop_and_remove(self, name: str, found: Actual | None) -> None:
+        """Give a module the time to end by itself; what somebody else has removed is gone too."""
+        running = found is not None and found.status is RuntimeStatus.RUNNING
+        identity = identity_of(name)
+        for call in (
+            (lambda: self.edged.act(name, "stop")) if running else None,
+            lambda: self.edged.remove(name),
+            lambda: self.edged.delete_identity(identity),
+        ):
+            try:
+                if call is not None:
+                    call()
+            except ApiError as error:
+                if error.status != _NOT_FOUND:
+                    raise
 
-    def _tell(self, properties: Mapping[str, object]) -> None:
+    def _problems(self, deployment: Deployment, outlook: Outlook) -> list[str]:
+        found = dict(deployment.refused)
+        for name in deployment.modules:
+            known = self._memory.get(name, Memory())
+            if known.failures:
+                found[name] = known.reason
+            elif outlook.states.get(name) is RuntimeStatus.FAILED:
+                found[name] = outlook.notes.get(name, "failed")
+        return [f"{name}: {found[name]}" for name in sorted(found)]
+
+    def _tell(self, seen: Round) -> None:
+        for name, note in seen.notes.items():
+            if seen.states.get(name) not in (RuntimeStatus.RUNNING, RuntimeStatus.STOPPED):
+                self._say(f"note {name}", "module not running", module=name, reason=note)
+        properties = reported(seen, self.version)
         if properties != self._reported:
             self.edged.report(properties)
             self._reported = properties
 
-    def _pause(self, outlook: Outlook, problems: Mapping[str, str], now: datetime) -> float:
-        if len(outlook.steps) > len(problems):
+    def _pause(self, outlook: Outlook, failed: int, now: datetime) -> float:
+        if len(outlook.steps) > failed:
             return AT_ONCE_SECONDS
         if outlook.due is None:
             return LOOK_SECONDS
         return min(max((outlook.due - now).total_seconds(), AT_ONCE_SECONDS), LOOK_SECONDS)
 
-    def _say(self, topic: str, text: str) -> None:
-        if self._said.get(topic) != text:
-            self._said[topic] = text
-            self.log.warning(text)
+    def _save(self) -> None:
+        self.store.save(Remembered(self._remembered_boot, self._memory))
+
+    def _say(self, topic: str, text: str, **fields: str) -> None:
+        """Say something once, until it changes."""
+        said = repr((text, fields))
+        if self._said.get(topic) != said:
+            self._said[topic] = said
+            self.log.warning(text, **fields)
+
+
+_DONE: Mapping[type[Step], str] = {
+    Create: "module created",
+    Remove: "module removed",
+    Start: "module started",
+    Stop: "module stopped",
+}
 
 
 def _name(step: Step) -> str:

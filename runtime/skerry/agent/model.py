@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 
 AGENT_MODULE = "edgeAgent"
-SYSTEM_MODULES = frozenset({"edgeAgent", "edgeHub"})
+HUB_MODULE = "edgeHub"
+SYSTEM_MODULES = frozenset({AGENT_MODULE, HUB_MODULE})
 MAX_STARTUP_ORDER = 4_294_967_295
 
 
@@ -18,7 +19,7 @@ class Status(StrEnum):
 
 
 class RestartPolicy(StrEnum):
-    """When a module that ended is started again."""
+    """When a module that ended is started again; nobody probes health, so two mean the same."""
 
     NEVER = "never"
     ON_FAILURE = "on-failure"
@@ -27,7 +28,7 @@ class RestartPolicy(StrEnum):
 
 
 class RuntimeStatus(StrEnum):
-    """How a module is, as reported; `backoff` and `failed` are the agent's own findings."""
+    """How a module is, as reported; `backoff` and some `failed` are the agent's own findings."""
 
     UNKNOWN = "unknown"
     BACKOFF = "backoff"
@@ -39,7 +40,11 @@ class RuntimeStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A module of the deployment."""
+    """A module of the deployment.
+
+    `context` is what the agent adds to its environment and a container must be made anew for, when
+    it changes: the names of device and hub. `auth` may hold a password: it is never reported.
+    """
 
     name: str
     image: str
@@ -51,24 +56,31 @@ class Wanted:
     depends_on: tuple[str, ...] = ()
     pull_policy: str = "on-create"
     version: str = ""
+    context: str = ""
+    auth: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> str:
         """Return the module identity: system modules have a `$` in front."""
-        return f"${self.name}" if self.name in SYSTEM_MODULES else self.name
+        return identity_of(self.name)
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """All modules that are wanted, and those that cannot be used with the reason."""
+    """All modules that are wanted, and those that cannot be used with the reason.
+
+    `agent` is the agent's own entry, as it was written: edged looks after that container.
+    """
 
     modules: Mapping[str, Wanted]
     refused: Mapping[str, str] = field(default_factory=dict)
+    agent: Mapping[str, object] = field(default_factory=dict)
+    version: int = 0
 
 
 @dataclass(frozen=True)
 class Actual:
-    """A module as edged reports it; times are aware UTC."""
+    """A module as edged reports it; times are aware UTC, `digest` that of what it was made from."""
 
     name: str
     image: str
@@ -77,6 +89,8 @@ class Actual:
     started: datetime | None = None
     exited: datetime | None = None
     description: str = ""
+    image_id: str = ""
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,12 +98,21 @@ class Memory:
     """What the agent remembers of a module between two looks.
 
     `spec` is the digest of what the container was created from; None means that the agent did not
-    create it. `failures` counts failed attempts to create it since `spec_tried` last changed.
+    create it. `owed` is a start that no failure of the module made necessary: it is neither delayed
+    nor counted. `failures` counts failed steps since `spec_tried` last changed; `reason` is what
+    was said about the last of them.
     """
 
     spec: str | None = None
     restarts: int = 0
     last_restart: datetime | None = None
+    owed: bool = False
     spec_tried: str | None = None
     failures: int = 0
     last_failure: datetime | None = None
+    reason: str = ""
+
+
+def identity_of(name: str) -> str:
+    """Return the identity of a module."""
+    return f"${name}" if name in SYSTEM_MODULES else name

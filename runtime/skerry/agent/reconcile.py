@@ -3,15 +3,17 @@
 Rules
 - A module that runs as it was wanted is never touched.
 - What is no longer wanted goes first; then modules come in the order of `startupOrder`, and within
-  it after those they depend on. A module waits until everything it depends on runs; the next order
-  waits until every module of the former one was at least started, or failed, or waits itself.
+  it after those they depend on. The next order waits until every module of the former one was at
+  least started, or failed, or waits itself.
+- A module waits until everything it depends on runs, or has ended well and for good.
 - A module that ended is started again as its policy says, min(10 s * 2^n, 300 s) after it ended;
   after 20 restarts it counts as failed. Ten minutes of running clear the count.
-- A creation that failed is tried again with the same growing delay, and never holds up others.
+- What ended with the machine or by the agent's own hand is owed a start: at once and uncounted.
+- A step that failed is tried again with the same growing delay, and never holds up others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from skerry.agent.deployment import spec_digest
@@ -49,7 +51,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Start:
-    """Start a container that was stopped, or restart one that ended."""
+    """Start a container; `again` when it ended by itself, which is counted."""
 
     name: str
     again: bool
@@ -67,11 +69,20 @@ Step = Remove | Create | Start | Stop
 
 @dataclass(frozen=True)
 class Outlook:
-    """The next steps, the state of each module to report, and when to look again at the latest."""
+    """The next steps, the state of each module with a word on it, and when to look again."""
 
     steps: tuple[Step, ...]
     states: Mapping[str, RuntimeStatus]
     due: datetime | None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    state: RuntimeStatus
+    step: Step | None = None
+    due: datetime | None = None
+    note: str = ""
 
 
 def reconcile(
@@ -81,39 +92,32 @@ def reconcile(
     now: datetime,
 ) -> Outlook:
     """Return what to do next."""
-    steps: list[Step] = [
-        Remove(name)
-        for name in sorted(actual)
-        if name != AGENT_MODULE
-        and name not in deployment.modules
-        and name not in deployment.refused
-    ]
-    states: dict[str, RuntimeStatus] = {}
-    due: list[datetime] = []
+    verdicts: dict[str, _Verdict] = {}
+    for name in sorted(actual):
+        if not _is_wanted(name, deployment):
+            known = memory.get(name, Memory())
+            verdicts[name] = _unless_cooling(Remove(name), known.spec, actual[name], known, now)
     settled = True
-    previous_order: int | None = None
+    order: int | None = None
     for module in in_order(deployment):
-        if not settled and module.startup_order != previous_order:
-            states[module.name] = _state_of(actual.get(module.name))
-            continue
-        previous_order = module.startup_order
         found = actual.get(module.name)
-        known = memory.get(module.name, Memory())
-        if _must_wait(module, actual):
-            states[module.name] = _state_of(found)
+        if not settled and module.startup_order != order:
+            verdicts[module.name] = _Verdict(_state_of(found), note=_note(found))
             continue
-        verdict = _judge(module, found, known, now)
-        states[module.name] = verdict.state
-        if verdict.step is not None:
-            steps.append(verdict.step)
-        if verdict.due is not None:
-            due.append(verdict.due)
+        order = module.startup_order
+        verdict = _judge(module, deployment, actual, memory.get(module.name, Memory()), now)
+        verdicts[module.name] = verdict
         settled = settled and verdict.step is None
-    return Outlook(tuple(steps), states, min(due, default=None))
+    return Outlook(
+        steps=tuple(verdict.step for verdict in verdicts.values() if verdict.step is not None),
+        states={name: verdict.state for name, verdict in verdicts.items()},
+        due=min((verdict.due for verdict in verdicts.values() if verdict.due), default=None),
+        notes={name: verdict.note for name, verdict in verdicts.items() if verdict.note},
+    )
 
 
 def in_order(deployment: Deployment) -> list[Wanted]:
-    """Return the modules by startup order and, within one order, dependencies first."""
+    """Return the modules by startup order, each after those it depends on."""
     placed: list[Wanted] = []
     waiting = sorted(deployment.modules.values(), key=lambda m: (m.startup_order, m.name))
     while waiting:
@@ -129,22 +133,31 @@ def delay_after(count: int) -> timedelta:
     return min(COOL_OFF * (1 << min(count, 16)), LONGEST_COOL_OFF)
 
 
+def before(step: Step, known: Memory) -> Memory:
+    """Return the memory of a module before a step: a stop of ours is remembered as ours."""
+    return replace(known, owed=True) if isinstance(step, Stop) else known
+
+
 def after_success(step: Step, known: Memory, now: datetime) -> Memory:
     """Return the memory of a module after a step has been taken."""
     match step:
         case Create(module):
             return Memory(spec=spec_digest(module))
         case Start(_, again=True):
-            return replace(known, restarts=known.restarts + 1, last_restart=now)
+            return Memory(spec=known.spec, restarts=known.restarts + 1, last_restart=now)
+        case Start():
+            return Memory(spec=known.spec, restarts=known.restarts, last_restart=known.last_restart)
         case _:
-            return known
+            return replace(known, failures=0, last_failure=None, spec_tried=None, reason="")
 
 
-def after_failure(step: Step, known: Memory, now: datetime) -> Memory:
+def after_failure(step: Step, known: Memory, now: datetime, reason: str = "") -> Memory:
     """Return the memory of a module after a step has failed."""
+    if isinstance(step, Start) and step.again:
+        return replace(known, restarts=known.restarts + 1, last_restart=now, reason=reason)
     tried = spec_digest(step.module) if isinstance(step, Create) else known.spec
     failures = known.failures + 1 if known.spec_tried == tried else 1
-    return replace(known, spec_tried=tried, failures=failures, last_failure=now)
+    return replace(known, spec_tried=tried, failures=failures, last_failure=now, reason=reason)
 
 
 def forgive(found: Actual, known: Memory, now: datetime) -> Memory:
@@ -156,47 +169,97 @@ def forgive(found: Actual, known: Memory, now: datetime) -> Memory:
     return known
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    state: RuntimeStatus
-    step: Step | None = None
-    due: datetime | None = None
+def after_boot(
+    memory: Mapping[str, Memory], actual: Mapping[str, Actual], deployment: Deployment
+) -> dict[str, Memory]:
+    """Return the memory after the machine started: nobody is blamed for how it went down."""
+    return {
+        name: Memory(
+            spec=memory.get(name, Memory()).spec,
+            owed=name in deployment.modules
+            and deployment.modules[name].restart_policy is not RestartPolicy.NEVER
+            and found.status in _ENDED,
+        )
+        for name, found in actual.items()
+    }
 
 
-def _judge(module: Wanted, found: Actual | None, known: Memory, now: datetime) -> _Verdict:
+def _is_wanted(name: str, deployment: Deployment) -> bool:
+    return name == AGENT_MODULE or name in deployment.modules or name in deployment.refused
+
+
+def _judge(
+    module: Wanted,
+    deployment: Deployment,
+    actual: Mapping[str, Actual],
+    known: Memory,
+    now: datetime,
+) -> _Verdict:
+    found = actual.get(module.name)
+    if found is None or found.status is not RuntimeStatus.RUNNING:
+        missing = _missing_dependency(module, deployment, actual)
+        if missing is not None:
+            note = f"waits for {missing!r}, which it depends on, to run"
+            return _Verdict(_state_of(found), note=note)
     digest = spec_digest(module)
     if found is None or _is_another(found, module, known, digest):
-        return _after_cool_off(Create(module), digest, found, known, now)
+        return _unless_cooling(Create(module), digest, found, known, now)
     if module.status is Status.STOPPED:
-        running = found.status is RuntimeStatus.RUNNING
-        return _Verdict(found.status, Stop(module.name) if running else None)
+        if found.status is not RuntimeStatus.RUNNING:
+            return _Verdict(found.status, note=_note(found))
+        return _unless_cooling(Stop(module.name), known.spec, found, known, now)
     if found.status is RuntimeStatus.RUNNING:
-        return _Verdict(RuntimeStatus.RUNNING)
-    if found.exited is None and found.started is None:
-        return _after_cool_off(Start(module.name, again=False), known.spec, found, known, now)
+        return _Verdict(RuntimeStatus.RUNNING, note=_note(found))
+    never_started = found.exited is None and found.started is None
+    if never_started or (known.owed and found.status in _ENDED):
+        start = Start(module.name, again=False)
+        return _unless_cooling(start, known.spec, found, known, now)
     return _judge_ended(module, found, known, now)
 
 
+def _missing_dependency(
+    module: Wanted, deployment: Deployment, actual: Mapping[str, Actual]
+) -> str | None:
+    if module.status is Status.STOPPED:
+        return None
+    for name in module.depends_on:
+        found = actual.get(name)
+        if found is None:
+            return name
+        is_over = (
+            found.status is RuntimeStatus.STOPPED
+            and found.exit_code == 0
+            and not _restarts(deployment.modules[name].restart_policy, found)
+        )
+        if found.status is not RuntimeStatus.RUNNING and not is_over:
+            return name
+    return None
+
+
 def _is_another(found: Actual, module: Wanted, known: Memory, digest: str) -> bool:
-    """Tell whether a container has to be replaced; without memory its image decides."""
+    """Tell whether a container has to be replaced; with no digest known, its image decides."""
+    made_from = found.digest or known.spec
     return (
         found.status is RuntimeStatus.DEAD
         or found.image != module.image
-        or known.spec not in (None, digest)
+        or made_from not in (None, digest)
     )
 
 
 def _judge_ended(module: Wanted, found: Actual, known: Memory, now: datetime) -> _Verdict:
     if not _restarts(module.restart_policy, found):
-        return _Verdict(found.status)
+        return _Verdict(found.status, note=_note(found))
+    told = known.reason or f"ended with status {found.exit_code}"
     if known.restarts >= MAX_RESTARTS:
-        return _Verdict(RuntimeStatus.FAILED)
+        note = f"{told}; not started again after {MAX_RESTARTS} restarts"
+        return _Verdict(RuntimeStatus.FAILED, note=note)
     ended = max(filter(None, (found.exited, known.last_restart)), default=now)
     # a clock that was set back must not hold a module up for longer than the longest delay
     due = min(ended, now) + delay_after(known.restarts)
+    note = f"{told}; restart {known.restarts + 1} of {MAX_RESTARTS} is due at {_clock(due)}"
     if due > now:
-        return _Verdict(RuntimeStatus.BACKOFF, due=due)
-    return _Verdict(RuntimeStatus.BACKOFF, Start(module.name, again=True))
+        return _Verdict(RuntimeStatus.BACKOFF, due=due, note=note)
+    return _Verdict(RuntimeStatus.BACKOFF, Start(module.name, again=True), note=note)
 
 
 def _restarts(policy: RestartPolicy, found: Actual) -> bool:
@@ -211,27 +274,26 @@ def _restarts(policy: RestartPolicy, found: Actual) -> bool:
             return found.status is not RuntimeStatus.STOPPED or found.exit_code not in (0, None)
 
 
-def _after_cool_off(
+def _unless_cooling(
     step: Step, digest: str | None, found: Actual | None, known: Memory, now: datetime
 ) -> _Verdict:
     """Take a step that may have failed before, but not too soon after that."""
     if known.failures and known.spec_tried == digest and known.last_failure is not None:
         due = min(known.last_failure, now) + delay_after(known.failures - 1)
         if due > now:
-            return _Verdict(RuntimeStatus.FAILED, due=due)
+            is_running = found is not None and found.status is RuntimeStatus.RUNNING
+            state = RuntimeStatus.RUNNING if is_running else RuntimeStatus.FAILED
+            return _Verdict(state, due=due, note=f"{known.reason}; next try at {_clock(due)}")
     return _Verdict(_state_of(found), step)
-
-
-def _must_wait(module: Wanted, actual: Mapping[str, Actual]) -> bool:
-    """A module that does not run yet waits for those that it depends on."""
-    found = actual.get(module.name)
-    if found is not None and found.status is RuntimeStatus.RUNNING:
-        return False
-    return any(
-        name not in actual or actual[name].status is not RuntimeStatus.RUNNING
-        for name in module.depends_on
-    )
 
 
 def _state_of(found: Actual | None) -> RuntimeStatus:
     return RuntimeStatus.UNKNOWN if found is None else found.status
+
+
+def _note(found: Actual | None) -> str:
+    return "" if found is None else found.description
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

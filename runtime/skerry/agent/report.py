@@ -1,78 +1,117 @@
 """The reported properties, in upstream's shape; a password is never among them."""
 
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from skerry.agent.model import (
+    AGENT_MODULE,
     SYSTEM_MODULES,
     Actual,
     Deployment,
     Memory,
     RuntimeStatus,
-    Status,
     Wanted,
 )
 
-_EMPTY_TIME = "0001-01-01T00:00:00Z"
-OK, BAD_FORMAT, NO_DEPLOYMENT, FAILED = 200, 400, 417, 500
+OK = 200
+BAD_FORMAT = 400
+BAD_SCHEMA_VERSION = 412
+NO_DEPLOYMENT = 417
+FAILED = 500
+
+_NEVER = "0001-01-01T00:00:00Z"
+_AGENT_KEYS = ("type", "imagePullPolicy", "settings", "env", "version")
 
 
-def reported(
-    deployment: Deployment,
-    actual: Mapping[str, Actual],
-    states: Mapping[str, RuntimeStatus],
-    memory: Mapping[str, Memory],
-    status: tuple[int, str],
-    version: str,
-) -> dict[str, object]:
-    """Return what is reported about the last round; `status` is a code and its description."""
+@dataclass(frozen=True)
+class Round:
+    """What a round of the agent saw and found; the deployment is empty when there is none."""
+
+    code: int
+    description: str
+    deployment: Deployment = field(default_factory=lambda: Deployment({}))
+    actual: Mapping[str, Actual] = field(default_factory=dict)
+    states: Mapping[str, RuntimeStatus] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, Memory] = field(default_factory=dict)
+
+
+def reported(seen: Round, version: str) -> dict[str, object]:
+    """Return what is reported about a round."""
     system: dict[str, object] = {}
     modules: dict[str, object] = {}
+    deployment = seen.deployment
+    if deployment.agent:
+        system[AGENT_MODULE] = _agent(deployment.agent, seen.actual.get(AGENT_MODULE))
     for name, module in sorted(deployment.modules.items()):
-        entry = _entry(module, actual.get(name), states.get(name), memory.get(name, Memory()))
-        (system if name in SYSTEM_MODULES else modules)[name] = entry
+        (system if name in SYSTEM_MODULES else modules)[name] = _module(module, seen)
     for name, reason in sorted(deployment.refused.items()):
-        modules[name] = {"runtimeStatus": "failed", "statusDescription": reason}
+        # what runs from a former deployment is left running
+        found = seen.actual.get(name)
+        entry = {**_runtime(found, reason, RuntimeStatus.FAILED), "type": "docker"}
+        (system if name in SYSTEM_MODULES else modules)[name] = entry
+    machine = os.uname()
     return {
         "schemaVersion": "1.0",
-        "version": {"version": version},
-        "lastDesiredStatus": {"code": status[0], "description": status[1]},
-        "runtime": {"type": "docker", "settings": {}},
+        "version": {"version": version, "build": "", "commit": ""},
+        "lastDesiredVersion": deployment.version,
+        "lastDesiredStatus": {"code": seen.code, "description": seen.description},
+        "runtime": {
+            "type": "docker",
+            "settings": {},
+            "platform": {
+                "os": machine.sysname.lower(),
+                "architecture": machine.machine,
+                "version": machine.release,
+            },
+        },
         "systemModules": system,
         "modules": modules,
     }
 
 
-def no_deployment(code: int, reason: str, version: str) -> dict[str, object]:
-    """Return what is reported when there is no usable deployment."""
-    return reported(Deployment({}), {}, {}, {}, (code, reason), version)
-
-
-def _entry(
-    module: Wanted, found: Actual | None, state: RuntimeStatus | None, known: Memory
-) -> dict[str, object]:
+def _module(module: Wanted, seen: Round) -> dict[str, object]:
+    found, known = seen.actual.get(module.name), seen.memory.get(module.name, Memory())
+    state = seen.states.get(module.name, RuntimeStatus.UNKNOWN)
+    options = json.dumps(module.create_options, separators=(",", ":"))
     return {
         "type": "docker",
-        "status": (Status.RUNNING if module.status is Status.RUNNING else Status.STOPPED).value,
+        "status": module.status.value,
         "restartPolicy": module.restart_policy.value,
         "imagePullPolicy": module.pull_policy,
         "startupOrder": module.startup_order,
         "version": module.version,
-        "runtimeStatus": (state or RuntimeStatus.UNKNOWN).value,
-        "statusDescription": "" if found is None else found.description,
-        "exitCode": 0 if found is None or found.exit_code is None else found.exit_code,
-        "lastStartTimeUtc": _time(None if found is None else found.started),
-        "lastExitTimeUtc": _time(None if found is None else found.exited),
+        **_runtime(found, seen.notes.get(module.name, ""), state),
         "restartCount": known.restarts,
         "lastRestartTimeUtc": _time(known.last_restart),
         "settings": {
             "image": module.image,
-            "createOptions": json.dumps(module.create_options, separators=(",", ":")),
+            "imageHash": "" if found is None else found.image_id,
+            "createOptions": options,
         },
         "env": {name: {"value": value} for name, value in module.env.items()},
     }
 
 
+def _agent(entry: Mapping[str, object], found: Actual | None) -> dict[str, object]:
+    written = {name: entry[name] for name in _AGENT_KEYS if name in entry}
+    state = RuntimeStatus.UNKNOWN if found is None else found.status
+    note = "" if found is None else found.description
+    return {**written, "startupOrder": 0, **_runtime(found, note, state)}
+
+
+def _runtime(found: Actual | None, note: str, state: RuntimeStatus) -> dict[str, object]:
+    return {
+        "runtimeStatus": state.value,
+        "statusDescription": note,
+        "exitCode": 0 if found is None or found.exit_code is None else found.exit_code,
+        "lastStartTimeUtc": _time(None if found is None else found.started),
+        "lastExitTimeUtc": _time(None if found is None else found.exited),
+    }
+
+
 def _time(moment: datetime | None) -> str:
-    return _EMPTY_TIME if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return _NEVER if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
 """The agent as a process: `python3 -m skerry.agent.service`, in the container edgeAgent.
 
-Configured by the environment that edged gives it (IOTEDGE_*). Exit status: 0 ended by SIGTERM, 1
-the environment cannot be used.
+Configured by the environment that edged gives it (IOTEDGE_*). Modules go on without it: it stops
+none of them when it ends. Exit status: 0 ended by SIGTERM, 1 the environment cannot be used.
 """
 
 import os
@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 import skerry
 from skerry.agent.client import EdgedClient
 from skerry.agent.errors import AgentError
+from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
 from skerry.agent.spec import Surroundings
 from skerry.agent.store import MemoryStore
 from skerry.base.clock import SystemClock
-from skerry.base.log import get_logger, setup
+from skerry.base.log import get_logger
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _DEFAULT_STORAGE = "/var/lib/skerry-agent"
 _REQUIRED = ("IOTEDGE_MANAGEMENTURI", "IOTEDGE_WORKLOADURI", "IOTEDGE_APIVERSION")
 
@@ -39,36 +41,35 @@ def make_agent(environment: Mapping[str, str]) -> Agent:
     if not os.access(storage, os.W_OK):
         raise AgentError(f"storage folder {storage} cannot be written; mount a volume there")
     log = get_logger("agent")
-    store = MemoryStore(storage, log)
     return Agent(
         edged=EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"]),
         surroundings=Surroundings(environment),
-        store=store,
+        store=MemoryStore(storage, log),
         clock=SystemClock(),
         log=log,
         version=skerry.__version__,
-        memory=store.load(),
+        boot=_BOOT_ID.read_text("ascii").strip(),
     )
 
 
-def main() -> int:
+def main(environment: Mapping[str, str]) -> int:
     """Run until SIGTERM."""
-    setup("agent")
+    log_to(sys.stderr, environment.get("RuntimeLogLevel", "Information"))
     log = get_logger("agent")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
-        agent = make_agent(os.environ)
+        agent = make_agent(environment)
     except AgentError as error:
         log.error("cannot start", reason=error)
         return 1
-    log.info("started", version=skerry.__version__)
+    log.info("agent started", version=skerry.__version__)
     while not stop.wait(agent.round()):
         pass
-    log.info("stopped")
+    log.info("agent stopped")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(os.environ))

@@ -1,11 +1,26 @@
-"""What edged is asked to create for a module: environment, sockets, network."""
+"""What edged is asked to create for a module: environment, labels, the hub's name on the network.
 
+Sockets and network are edged's to lay out. Only the hub's endpoint is named here: it is also known
+by the device's name, so that `IOTEDGE_GATEWAYHOSTNAME` resolves inside modules.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skerry.agent.model import Wanted
+from skerry.agent.deployment import spec_digest
+from skerry.agent.model import HUB_MODULE, Wanted
+
+DIGEST_LABEL = "net.azure-devices.edge.configurationId"
+"""The label by which an agent without memory knows what a container was made from."""
 
 _PASSED = ("IOTEDGE_AUTHSCHEME", "IOTEDGE_APIVERSION", "IOTEDGE_DEVICEID", "IOTEDGE_IOTHUBHOSTNAME")
+_NAMES = (
+    "EdgeDeviceHostName",
+    "IOTEDGE_DEVICEID",
+    "IOTEDGE_GATEWAYHOSTNAME",
+    "IOTEDGE_IOTHUBHOSTNAME",
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +36,14 @@ class Surroundings:
 
     @property
     def network(self) -> str:
-        """Return the network that modules are attached to."""
+        """Return the network of the modules."""
         return self.environment.get("NetworkId", "azure-iot-edge")
+
+    @property
+    def context(self) -> str:
+        """Return the names of device and hub: a module has to be made anew when they change."""
+        names = {name: self.environment.get(name, "") for name in _NAMES}
+        return json.dumps(names, sort_keys=True)
 
 
 def module_environment(
@@ -38,7 +59,7 @@ def module_environment(
         "IOTEDGE_WORKLOADURI": given["IOTEDGE_WORKLOADURI"],
     }
     parent = given.get("IOTEDGE_GATEWAYHOSTNAME")
-    if module.identity.startswith("$"):
+    if module.name == HUB_MODULE:
         found["EdgeDeviceHostName"] = surroundings.hostname
         if parent:
             found["IOTEDGE_GATEWAYHOSTNAME"] = parent
@@ -57,29 +78,44 @@ def module_spec(
 ) -> dict[str, object]:
     """Return the body that the management API takes for a module."""
     environment = module_environment(module, generation_id, surroundings)
+    settings: dict[str, object] = {
+        "image": module.image,
+        "createOptions": create_options(module, surroundings),
+    }
+    if module.auth is not None:
+        settings["auth"] = dict(module.auth)
     return {
         "name": module.name,
         "type": "docker",
         "imagePullPolicy": module.pull_policy,
         "config": {
-            "settings": {
-                "image": module.image,
-                "createOptions": create_options(module, surroundings),
-            },
+            "settings": settings,
             "env": [{"key": key, "value": environment[key]} for key in sorted(environment)],
         },
     }
 
 
 def create_options(module: Wanted, surroundings: Surroundings) -> dict[str, object]:
-    """Return the module's create options, with our network unless they name one.
-
-    The hub is also known by the device's name there, so that `IOTEDGE_GATEWAYHOSTNAME` resolves.
-    """
+    """Return the module's create options with what the agent adds to them."""
     options = dict(module.create_options)
-    networking = options.get("NetworkingConfig")
-    endpoints = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
-    if not endpoints:
-        endpoint = {"Aliases": [surroundings.hostname]} if module.identity == "$edgeHub" else {}
+    labels = options.get("Labels")
+    options["Labels"] = {
+        **(labels if isinstance(labels, dict) else {}),
+        DIGEST_LABEL: spec_digest(module),
+    }
+    if module.name == HUB_MODULE and not _names_a_network(options):
+        endpoint = {"Aliases": [surroundings.hostname]}
         options["NetworkingConfig"] = {"EndpointsConfig": {surroundings.network: endpoint}}
+        host = options.get("HostConfig")
+        options["HostConfig"] = {
+            **(host if isinstance(host, dict) else {}),
+            "NetworkMode": surroundings.network,
+        }
     return options
+
+
+def _names_a_network(options: Mapping[str, object]) -> bool:
+    networking, host = options.get("NetworkingConfig"), options.get("HostConfig")
+    endpoints = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
+    mode = host.get("NetworkMode") if isinstance(host, dict) else None
+    return bool(endpoints) or mode not in {None, "", "default"}

@@ -1,14 +1,15 @@
 """What the agent remembers over restarts.
 
-    <storage>/memory.json   {"modules": {name: {...}}}, written whole and atomically
+    <storage>/memory.json   {"boot": "…", "modules": {name: {...}}}, written whole and atomically
 
-A file that cannot be read is set aside as `memory.json.broken` and counts as empty: forgetting how
-often a module restarted is better than not starting any.
+`boot` is the kernel's id of the boot during which it was written. A file that cannot be read is set
+aside as `memory.json.broken` and counts as empty: forgetting how often a module restarted is better
+than not starting any.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,30 @@ _MAX_BYTES = 4 * 1024 * 1024
 _TIMES = ("last_restart", "last_failure")
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """The memory of all modules, and the boot it is from."""
+
+    boot: str = ""
+    modules: Mapping[str, Memory] = field(default_factory=dict)
+
+
 class MemoryStore:
-    """The memory of all modules."""
+    """Keeps what is remembered in one file."""
 
     def __init__(self, folder: Path, log: Logger) -> None:
         self._path = folder / "memory.json"
         self._log = log
         self._written: bytes | None = None
 
-    def load(self) -> dict[str, Memory]:
+    def load(self) -> Remembered:
         """Return what is remembered."""
         try:
-            table = json.loads(read_limited(self._path, _MAX_BYTES))["modules"]
-            return {name: _from_json(entry) for name, entry in table.items()}
+            table = json.loads(read_limited(self._path, _MAX_BYTES))
+            modules = {name: _from_json(entry) for name, entry in table["modules"].items()}
+            return Remembered(str(table["boot"]), modules)
         except FileNotFoundError:
-            return {}
+            return Remembered()
         except (
             OSError,
             ValueError,
@@ -46,12 +56,13 @@ class MemoryStore:
         ) as error:
             self._log.warning("memory set aside", path=self._path, reason=error)
             self._path.replace(self._path.with_name(f"{self._path.name}.broken"))
-            return {}
+            return Remembered()
 
-    def save(self, memory: Mapping[str, Memory]) -> None:
+    def save(self, remembered: Remembered) -> None:
         """Write what is remembered, if it changed."""
-        table = {name: _to_json(entry) for name, entry in sorted(memory.items())}
-        data = json.dumps({"modules": table}, separators=(",", ":")).encode()
+        modules = {name: _to_json(entry) for name, entry in sorted(remembered.modules.items())}
+        table = {"boot": remembered.boot, "modules": modules}
+        data = json.dumps(table, separators=(",", ":")).encode()
         if data != self._written:
             write_atomic(self._path, data, mode=0o600)
             self._written = data
