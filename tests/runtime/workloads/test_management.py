@@ -1,0 +1,241 @@
+"""The management API of a running edged, in front of an engine that speaks Docker's API."""
+
+from typing import Any
+
+import pytest
+
+from fakes.docker_engine import DockerEngine
+from harness.edged import House, env_of, status_of, until
+from skerry.base.client import ApiError
+from skerry.engine.frames import split_frames
+
+IMAGE = "localhost/test/pump:1"
+IMAGE_ID = "sha256:" + "b" * 64
+
+
+def spec(name: str = "pump", **settings: object) -> dict[str, object]:
+    given: dict[str, object] = {"image": IMAGE, "createOptions": {}, **settings}
+    return {
+        "name": name,
+        "type": "docker",
+        "config": {
+            "settings": given,
+            "env": [{"key": "A", "value": "1"}],
+        },
+    }
+
+
+@pytest.fixture
+def agent(house: House, engine: DockerEngine) -> House:
+    """The house, called by its agent's container, with an image for one more module."""
+    engine.images[IMAGE] = IMAGE_ID
+    house.caller = engine.containers["edgeAgent"].id
+    return house
+
+
+def test_the_life_of_a_module(agent: House, engine: DockerEngine) -> None:
+    """Create, start, stop, restart and remove answer as upstream's do, and do it."""
+    client = agent.client()
+    created: Any = client.post("/modules", spec())
+    assert created["status"]["runtimeStatus"] == {"status": "stopped", "description": "created"}
+    assert created["config"]["settings"]["imageHash"] == IMAGE_ID
+    client.post("/modules/pump/start")
+    client.post("/modules/pump/start")
+    assert agent.modules() == {"edgeAgent": "running", "pump": "running"}
+    client.post("/modules/pump/Stop")
+    client.post("/modules/pump/stop")
+    assert agent.modules()["pump"] == "stopped"
+    client.post("/modules/pump/restart")
+    assert status_of(engine, "pump") == "running"
+    client.delete("/modules/pump")
+    assert agent.modules() == {"edgeAgent": "running"}
+    assert not (agent.state / "mnt" / "pump").exists()
+
+
+def test_a_module_is_replaced_with_its_new_settings(agent: House, engine: DockerEngine) -> None:
+    """PUT makes the container anew and starts it when asked to."""
+    client = agent.client()
+    client.post("/modules", spec())
+    before = engine.containers["pump"].id
+    client.put("/modules/pump", spec(createOptions={"Env": ["A=2"]}), {"start": "true"})
+    assert engine.containers["pump"].id != before
+    assert env_of(engine, "pump") == {"A": "2"}
+    assert status_of(engine, "pump") == "running"
+
+
+def test_a_module_stays_when_its_new_image_is_missing(agent: House, engine: DockerEngine) -> None:
+    """PUT with an image that is not there answers 404 and leaves the old container alone."""
+    client = agent.client()
+    client.post("/modules", spec())
+    client.post("/modules/pump/start")
+    with pytest.raises(ApiError, match="'localhost/none:1' is not on this device") as refused:
+        client.put("/modules/pump", spec(image="localhost/none:1"))
+    assert refused.value.status == 404
+    assert status_of(engine, "pump") == "running"
+
+
+def test_the_agent_gets_its_answer_before_it_is_replaced(
+    agent: House, engine: DockerEngine
+) -> None:
+    """PUT of edgeAgent answers 201 and replaces it afterwards; the watchdog leaves the new one."""
+    engine.images["localhost/test/agent:2"] = "sha256:" + "c" * 64
+    before = engine.containers["edgeAgent"].id
+    wanted = spec("edgeAgent", image="localhost/test/agent:2")
+    agent.client().put("/modules/edgeAgent", wanted, {"start": "true"})
+    until(
+        lambda: (
+            status_of(engine, "edgeAgent") == "running"
+            and engine.containers["edgeAgent"].id != before
+        ),
+        "the new agent runs",
+    )
+    assert engine.containers["edgeAgent"].body["Image"] == "localhost/test/agent:2"
+    assert env_of(engine, "edgeAgent")["IOTEDGE_MODULEID"] == "$edgeAgent"
+
+
+AGENT_ONLY = (
+    ("post", "/modules"),
+    ("put", "/modules/pump"),
+    ("delete", "/modules/edgeAgent"),
+    ("post", "/modules/pump/prepareupdate"),
+    ("post", "/identities"),
+    ("put", "/identities/pump"),
+    ("delete", "/identities/pump"),
+    ("post", "/device/reprovision"),
+    ("put", "/deployment/status"),
+    ("get", "/deployment"),
+)
+
+
+def test_only_the_agent_changes_things(house: House) -> None:
+    """A process of the host is refused what belongs to the agent, with 403."""
+    house.caller = None
+    for method, path in AGENT_ONLY:
+        call = getattr(house.client(), method)
+        with pytest.raises(ApiError, match="only the edge agent") as refused:
+            call(path) if method in {"get", "delete"} else call(path, spec())
+        assert (path, refused.value.status) == (path, 403)
+
+
+def test_the_agents_own_socket_answers_nobody_else(house: House, engine: DockerEngine) -> None:
+    """The socket in the agent's folder refuses even to read for another caller."""
+    client = house.client("edgeAgent/mgmt.sock")
+    with pytest.raises(ApiError, match="only the edge agent") as refused:
+        client.get("/modules")
+    assert refused.value.status == 403
+    house.caller = engine.containers["edgeAgent"].id
+    assert client.get("/modules") is not None
+
+
+def test_reading_and_restarting_is_for_all_who_can_open_the_socket(
+    agent: House, engine: DockerEngine
+) -> None:
+    """Without being the agent: list, look at, stop, start, logs, systeminfo."""
+    agent.client().post("/modules", spec())
+    agent.caller = None
+    client = agent.client()
+    client.post("/modules/pump/start")
+    one: Any = client.get("/modules/pump")
+    assert one["name"] == "pump"
+    info: Any = client.get("/systeminfo")
+    assert (info["cpus"], info["server_version"]) == (2, "20.10.24")
+    engine.containers["pump"].log = b"one\ntwo\n"
+    pieces = split_frames(client.stream("/modules/pump/logs", {"tail": "1"}))
+    assert list(pieces) == [(1, b"two\n")]
+
+
+QUESTIONS: tuple[tuple[str, dict[str, str], int, str], ...] = (
+    ("/modules/none", {}, 404, "No such container"),
+    ("/modules/pump/logs", {"since": "yesterdayish"}, 400, "time 'yesterdayish'"),
+    ("/modules/pump/logs", {"tail": "-1"}, 400, "tail is '-1'"),
+    ("/systeminfo/supportbundle", {}, 501, "not part of this version"),
+    ("/nowhere", {}, 404, "not found"),
+)
+
+
+def test_bad_questions_have_clear_answers(agent: House) -> None:
+    """What does not exist or is not understood is said with its value."""
+    agent.client().post("/modules", spec())
+    for path, query, status, message in QUESTIONS:
+        with pytest.raises(ApiError, match=message) as refused:
+            agent.client().get(path, query)
+        assert refused.value.status == status
+
+
+BAD_SPECS: tuple[tuple[dict[str, object], int, str], ...] = (
+    ({**spec(), "type": "podman"}, 400, "type 'podman'"),
+    ({**spec(), "name": "../x"}, 400, "name '../x' is not usable"),
+    (spec(createOptions={"HostConfig": [1]}), 422, "createOptions of 'pump'"),
+    (spec(createOptions={"Env": [1]}), 422, "createOptions of 'pump'"),
+    ({"name": "pump"}, 422, "type is missing"),
+)
+
+
+def test_a_bad_specification_is_refused(agent: House, engine: DockerEngine) -> None:
+    """A module that cannot be made is refused before the engine is asked."""
+    for body, status, message in BAD_SPECS:
+        with pytest.raises(ApiError, match=message) as refused:
+            agent.client().post("/modules", body)
+        assert refused.value.status == status
+    assert "pump" not in engine.containers
+
+
+def test_a_container_of_somebody_else_is_no_module(agent: House, engine: DockerEngine) -> None:
+    """A container without our label is neither listed nor touched."""
+    agent.client().post("/modules", spec())
+    engine.containers["pump"].body["Labels"] = {}
+    assert "pump" not in agent.modules()
+    for path in ("/modules/pump/stop", "/modules/pump/start"):
+        with pytest.raises(ApiError, match="no module 'pump'"):
+            agent.client().post(path)
+    with pytest.raises(ApiError, match="no module 'pump'"):
+        agent.client().delete("/modules/pump")
+
+
+def test_identities_come_and_go(agent: House) -> None:
+    """Identities have a generation that stays until they are removed."""
+    client = agent.client()
+    made: Any = client.post("/identities", {"moduleId": "pump", "managedBy": "iotedge"})
+    assert (made["moduleId"], made["managedBy"], made["authType"]) == ("pump", "iotedge", "sas")
+    again: Any = client.put("/identities/pump", {"generationId": "1", "managedBy": "iotedge"})
+    assert again == made
+    listed: Any = client.get("/identities/")
+    assert {entry["moduleId"] for entry in listed["identities"]} == {"$edgeAgent", "pump"}
+    client.delete("/identities/pump")
+    new: Any = client.post("/identities", {"moduleId": "pump"})
+    assert new["generationId"] != made["generationId"]
+
+
+def test_the_report_of_the_agent_is_kept(agent: House) -> None:
+    """404 before the agent reports, then what it reported, also after edged started again."""
+    client = agent.client()
+    with pytest.raises(ApiError, match="has not reported yet") as missing:
+        client.get("/deployment/status")
+    assert missing.value.status == 404
+    client.put("/deployment/status", {"lastDesiredStatus": {"code": 200}})
+    agent.stop_edged()
+    agent.host()
+    assert agent.client().get("/deployment/status") == {"lastDesiredStatus": {"code": 200}}
+
+
+def test_the_deployment_is_read_anew_each_time(agent: House) -> None:
+    """404 without one, which says what to do; then the file as it is."""
+    with pytest.raises(ApiError, match="skerry config apply") as missing:
+        agent.client().get("/deployment")
+    assert missing.value.status == 404
+    agent.configure(deployment={"modulesContent": {"$edgeHub": {}}})
+    assert agent.client().get("/deployment") == {"modulesContent": {"$edgeHub": {}}}
+
+
+def test_the_settings_in_force_are_told(agent: House) -> None:
+    """GET /config tells the digest that `config apply` waits for."""
+    answer: Any = agent.client().get("/config")
+    assert len(answer["digest"]) == 64
+
+
+def test_a_full_disk_is_named_with_the_remedy(agent: House, engine: DockerEngine) -> None:
+    """500 with the engine's words, and how to get space."""
+    engine.refuse("/containers/json", 500, "write /var/lib/docker: no space left on device")
+    with pytest.raises(ApiError, match="docker image prune") as full:
+        agent.client().get("/modules")
+    assert full.value.status == 500
