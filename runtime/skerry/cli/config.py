@@ -103,8 +103,8 @@ def apply_on(options: argparse.Namespace, device: "Device") -> int:
     return 0 if outcome.ok else 1
 
 
-def print_outcome(outcome: "Outcome", form: str) -> None:
-    """Show what apply did, as text or JSON."""
+def print_outcome(outcome: "Outcome", form: str, *, brief: bool = False) -> None:
+    """Show what apply did, as text or JSON; `brief` leaves the differences out of the text."""
     if form == "json":
         _print_json(outcome.to_json())
         return
@@ -114,7 +114,7 @@ def print_outcome(outcome: "Outcome", form: str) -> None:
     else:
         _print_problems(outcome.problems, outcome.warnings)
     if outcome.ok:
-        sys.stdout.write(outcome.diff)
+        sys.stdout.write("" if brief else outcome.diff)
         sys.stdout.write(_summary(outcome))
 
 

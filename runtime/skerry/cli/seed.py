@@ -73,7 +73,8 @@ def apply_on(
         sys.stderr.write(f"skerry: seed refused: {reason}\n")
     else:
         reason = seeded.reason
-        print_outcome(seeded.outcome, options.output)
+        # at boot this goes to the console, where whole files would hide the one line that matters
+        print_outcome(seeded.outcome, options.output, brief=options.boot)
         if reason:
             sys.stderr.write("skerry: seed refused; the device goes on with what it had\n")
     if reason and not options.dry_run:

@@ -47,16 +47,22 @@ class Systemd:
         # a unit that failed before, or was started too often, would refuse to start
         _systemctl("reset-failed", *units, *sockets, check=False)
         _systemctl("start", *sockets)
-        _systemctl("restart", *units)
+        try:
+            _systemctl("restart", *units)
+        except ServiceError:
+            # systemctl says that a job failed; people need the service, and why it ended
+            for service in services:
+                if self._property(service, "ActiveState") != "active":
+                    raise self._ended(service) from None
+            raise
 
     def await_digest(self, service: str, digest: str) -> None:
         deadline = self._clock.monotonic() + self._patience_seconds
         answer = "no answer yet"
         while self._clock.monotonic() < deadline:
-            if self._property(service, "ActiveState") == "failed":
-                status = self._property(service, "ExecMainStatus")
-                why = "refused its settings" if status == "153" else f"ended with status {status}"
-                raise ServiceError(f"{service} {why} (journalctl -u {_unit(service)})")
+            state = self._property(service, "ActiveState"), self._property(service, "SubState")
+            if state[0] == "failed" or state[1] == "auto-restart":
+                raise self._ended(service)
             answer = self._answer(service)
             if answer == digest:
                 return
@@ -65,6 +71,13 @@ class Systemd:
             f"{service} does not run with its new settings after {self._patience_seconds:.0f} s: "
             f"{answer} (journalctl -u {_unit(service)})"
         )
+
+    def _ended(self, service: str) -> ServiceError:
+        status = self._property(service, "ExecMainStatus")
+        # 0: its socket has started it once more since
+        known = {"153": "refused its settings", "0": "did not start with its new settings"}
+        why = known.get(status, f"ended with status {status}")
+        return ServiceError(f"{service} {why} (journalctl -u {_unit(service)})")
 
     def _answer(self, service: str) -> str:
         """Return the digest that a service tells, or why it tells none."""

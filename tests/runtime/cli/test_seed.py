@@ -33,8 +33,8 @@ class Opened:
         yield
 
 
-def _options(*, dry_run: bool = False, output: str = "text") -> Namespace:
-    return Namespace(dry_run=dry_run, output=output)
+def _options(*, dry_run: bool = False, output: str = "text", boot: bool = False) -> Namespace:
+    return Namespace(dry_run=dry_run, output=output, boot=boot)
 
 
 def test_a_good_seed_is_applied_and_wiped(
@@ -49,6 +49,16 @@ def test_a_good_seed_is_applied_and_wiped(
     assert apply_on(seed, device, _options(output="json"), opened) == 0
     assert json.loads(capsys.readouterr().out)["result"] == "unchanged"
     assert opened.times == 1
+
+
+def test_the_console_gets_one_line(
+    device: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At boot the differences are left out."""
+    seed = write_seed(tmp_path / "run/seed", {"config.toml": CONFIG})
+    assert apply_on(seed, device, _options(boot=True), Opened()) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("applied: generation 1; ")
 
 
 def test_a_bad_configuration_is_explained_on_the_seed(

@@ -23,8 +23,11 @@ case "$*" in
   *LoadState*) echo loaded ;;
   *ActiveState*skerry-certd*) echo failed ;;
   *ActiveState*) echo active ;;
+  *SubState*skerry-identityd*) echo auto-restart ;;
+  *SubState*) echo running ;;
   *ExecMainStatus*) cat "$0.status" ;;
-  restart*skerry-tpmd*) echo "Unit skerry-tpmd.service not found." >&2; exit 5 ;;
+  restart*skerry-certd*) echo "Job for skerry-certd.service failed." >&2; exit 1 ;;
+  restart*skerry-keyd*) echo "Job failed." >&2; exit 1 ;;
 esac
 """
 
@@ -89,23 +92,37 @@ def test_a_unit_that_is_not_installed_is_absent(services: Systemd) -> None:
 
 def test_services_are_restarted_in_one_call(services: Systemd, systemctl: Path) -> None:
     """Failed units are forgiven, sockets listen, then all services restart together."""
-    services.restart(["keyd", "edged"])
+    services.restart(["identityd", "edged"])
     services.restart([])
-    sockets = "skerry-keyd.socket skerry-edged-mgmt.socket skerry-edged-workload.socket"
+    sockets = "skerry-identityd.socket skerry-edged-mgmt.socket skerry-edged-workload.socket"
     assert Path(f"{systemctl}.log").read_text().splitlines() == [
-        f"reset-failed skerry-keyd.service skerry-edged.service {sockets}",
+        f"reset-failed skerry-identityd.service skerry-edged.service {sockets}",
         f"start {sockets}",
-        "restart skerry-keyd.service skerry-edged.service",
+        "restart skerry-identityd.service skerry-edged.service",
     ]
 
 
-def test_a_restart_that_fails_says_why(services: Systemd) -> None:
-    """What systemctl wrote is in the message."""
-    with pytest.raises(ServiceError) as caught:
-        services.restart(["tpmd"])
-    assert str(caught.value) == (
-        "systemctl restart skerry-tpmd.service: Unit skerry-tpmd.service not found."
-    )
+def test_a_restart_that_a_service_refuses_says_which(services: Systemd) -> None:
+    """The service and its exit status come before the words of systemctl."""
+    with pytest.raises(ServiceError, match=r"^certd refused its settings \(journalctl -u "):
+        services.restart(["identityd", "certd"])
+
+
+def test_a_restart_that_fails_without_a_culprit_says_what_systemctl_said(
+    services: Systemd,
+) -> None:
+    """All services run, and still the restart failed."""
+    with pytest.raises(ServiceError, match=r"^systemctl restart .*: Job failed\.$"):
+        services.restart(["keyd"])
+
+
+def test_a_service_that_systemd_starts_again_and_again_is_not_waited_for(
+    services: Systemd, systemctl: Path
+) -> None:
+    """It has ended once already with the new settings."""
+    Path(f"{systemctl}.status").write_text("1\n")
+    with pytest.raises(ServiceError, match=r"^identityd ended with status 1 "):
+        services.await_digest("identityd", "d")
 
 
 def test_a_machine_without_systemd_is_told_what_to_do(
@@ -150,7 +167,12 @@ def test_a_service_that_does_not_answer_is_waited_for_in_vain(services: Systemd)
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [("153", "refused its settings"), ("1", "ended with status 1")]
+    ("status", "why"),
+    [
+        ("153", "refused its settings"),
+        ("1", "ended with status 1"),
+        ("0", "did not start with its new settings"),
+    ],
 )
 def test_a_failed_service_is_not_asked_again(
     services: Systemd, systemctl: Path, status: str, why: str
