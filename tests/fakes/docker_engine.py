@@ -10,8 +10,10 @@ import io
 import json
 import socket
 import socketserver
+import sys
 import tarfile
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -128,6 +130,11 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         assert isinstance(request, socket.socket)
         self._open.discard(request)
         super().shutdown_request(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no error of ours; anything else is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            traceback.print_exc()
 
     def hang_up(self) -> None:
         """End the connections that stayed open, as an engine does that goes away."""

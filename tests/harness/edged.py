@@ -26,9 +26,18 @@ from skerry.config.document import read
 from skerry.config.plan import make_plan
 from skerry.config.site import Ids, Site
 from skerry.workloads.service import Edged
+from skerry.workloads.supervisor import Pace
 
 VERSION = "2022-08-03"
 DEADLINE_SECONDS = 30
+
+QUICK = Pace(
+    retry_seconds=0.05,
+    watch_seconds=5,
+    settle_seconds=0.05,
+    first_attempt_seconds=0.05,
+    after_reply_seconds=0.05,
+)
 
 CONFIG = """
 hostname = "house"
@@ -129,7 +138,7 @@ class House:
         try:
             options = parse_arguments("edged", self.arguments())
             context = open_context("edged", ("mgmt", "workload"), options, get_logger("edged"))
-            self.edged = Edged(context, self.images, lambda _peer: self.caller)
+            self.edged = Edged(context, self.images, lambda _peer: self.caller, QUICK)
         finally:
             os.umask(mask)
         self.thread = threading.Thread(target=self.edged.server.run, name="edged")

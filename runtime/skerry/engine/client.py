@@ -192,6 +192,7 @@ class MobyEngine:
             return self._api
 
     def _negotiate(self) -> str:
+        self._knock()
         probe = docker.APIClient(self._uri, "1.24", timeout=_ANSWER_SECONDS)
         with contextlib.closing(probe):
             answer: dict[str, str] = probe.version(api_version=False)
@@ -199,6 +200,15 @@ class MobyEngine:
         least = _version(answer.get("MinAPIVersion", "1.12"))
         major, minor = max(min(_NEWEST, theirs), least)
         return f"{major}.{minor}"
+
+    def _knock(self) -> None:
+        """Connect once, plainly: the package wraps the reason of a failure and leaks its socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocker:
+            knocker.settimeout(_ANSWER_SECONDS)
+            try:
+                knocker.connect(self._uri.removeprefix("unix://"))
+            except OSError as error:
+                raise _unreachable(self._uri, error) from error
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -312,7 +322,11 @@ def _unreachable(uri: str, error: Exception) -> EngineUnreachableError:
     elif "timed out" in text.lower():
         reason, remedy = "it did not answer in time", "see: journalctl -u docker"
     else:
-        known = {"Connection refused": "connection refused", "No such file": "no such socket"}
+        known = {
+            "Connection refused": "connection refused",
+            "No such file": "no such socket",
+            "Connection aborted": "it closed the connection",
+        }
         reason = next((short for part, short in known.items() if part in text), text)
         remedy = "start it with: systemctl start docker"
     return EngineUnreachableError(

@@ -28,7 +28,7 @@ STORAGE_VOLUME = "skerry-agent"
 has, which edged, without rights over other users' files, could not do with a folder of its own."""
 
 _HEALTHY_SECONDS = 600
-_FIRST_SECONDS = 10
+FIRST_SECONDS = 10.0
 _MOST_SECONDS = 300
 
 
@@ -49,8 +49,8 @@ def next_action(container: Container | None, digest: str) -> Action:
         return Action.RECREATE
     if container.state.running:
         return Action.NONE
-    known = {"created", "exited", "paused", "restarting"}
-    return Action.START if container.state.status in known else Action.RECREATE
+    startable = {"created", "exited", "restarting"}
+    return Action.START if container.state.status in startable else Action.RECREATE
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Attempts:
     count: int = 0
     not_before: float = 0.0
 
-    def another(self, now: float) -> "Attempts":
+    def another(self, now: float, first_seconds: float = FIRST_SECONDS) -> "Attempts":
         """Return the record after one more attempt."""
-        pause = min(_FIRST_SECONDS * 2**self.count, _MOST_SECONDS)
+        pause = min(first_seconds * 2**self.count, _MOST_SECONDS)
         return Attempts(self.count + 1, now + pause)
 
     def allowed(self, now: float) -> bool:

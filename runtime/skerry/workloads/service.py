@@ -43,7 +43,7 @@ from skerry.workloads.model import ModuleSpec, identity_of
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings, parse_settings
 from skerry.workloads.sockets import ModuleSockets
-from skerry.workloads.supervisor import Supervisor
+from skerry.workloads.supervisor import Pace, Supervisor
 from skerry.workloads.workload import WorkloadApi
 
 _NAME = "edged"
@@ -59,11 +59,12 @@ class Edged:
         context: Context,
         images_dir: Path = Path(_IMAGES),
         container_of: Callable[[Peer], str | None] = container_id,
+        pace: Pace | None = None,
     ) -> None:
         settings = parse_settings(context.settings)
         self.status = 0
         self.server = Server([], clock=context.clock, log=context.log)
-        self._build(context, settings, images_dir, container_of)
+        self._build(context, settings, images_dir, container_of, pace or Pace())
 
     def end(self, status: int) -> None:
         """End the process with a status."""
@@ -76,6 +77,7 @@ class Edged:
         settings: Settings,
         images_dir: Path,
         container_of: Callable[[Peer], str | None],
+        pace: Pace,
     ) -> None:
         clock, log, state = context.clock, context.log, context.state_dir
         (state / "mnt").mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -117,7 +119,7 @@ class Edged:
             settings, state, device, identities, certificates, engine, images, modules, clock, log
         )
         self.supervisor = Supervisor(
-            settings, plan, bootstrap, modules, engine, clock, log, self.end
+            settings, plan, bootstrap, modules, engine, clock, log, self.end, pace
         )
         management = ManagementApi(
             modules,

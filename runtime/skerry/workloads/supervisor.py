@@ -7,6 +7,7 @@ again. Containers run on whatever happens to edged.
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
@@ -14,6 +15,7 @@ from skerry.base.log import Logger, step
 from skerry.base.service import EXIT_FAILED, EXIT_REPROVISIONED
 from skerry.engine.model import Container, Engine
 from skerry.workloads.agent import (
+    FIRST_SECONDS,
     Action,
     AgentPlan,
     Attempts,
@@ -24,10 +26,16 @@ from skerry.workloads.bootstrap import Bootstrap
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings
 
-_RETRY_SECONDS = 5.0
-_WATCH_SECONDS = 30.0
-_SETTLE_SECONDS = 1.0
-_AFTER_REPLY_SECONDS = 1.0
+
+@dataclass(frozen=True)
+class Pace:
+    """How long edged waits: before it tries again, for a change of the agent, after a change."""
+
+    retry_seconds: float = 5.0
+    watch_seconds: float = 30.0
+    settle_seconds: float = 1.0
+    first_attempt_seconds: float = FIRST_SECONDS
+    after_reply_seconds: float = 1.0
 
 
 class _StoppingError(Exception):
@@ -64,6 +72,7 @@ class Supervisor:
         clock: Clock,
         log: Logger,
         end: Callable[[int], None],
+        pace: Pace,
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -73,6 +82,7 @@ class Supervisor:
         self._clock = clock
         self._log = log
         self._end = end
+        self._pace = pace
         self._attempts = Attempts()
         self._complaints = Complaints(log)
         self._running = False
@@ -88,7 +98,7 @@ class Supervisor:
 
     def reprovision(self) -> None:
         """Have the device provisioned again, after the caller has its answer."""
-        threading.Timer(_AFTER_REPLY_SECONDS, self._reprovision).start()
+        threading.Timer(self._pace.after_reply_seconds, self._reprovision).start()
 
     def _reprovision(self) -> None:
         try:
@@ -103,7 +113,7 @@ class Supervisor:
             for name, action in self._bootstrap.steps():
                 with step(self._log, self._clock, "edged", name):
                     while not self._attempted(name, action):
-                        self._pause(_RETRY_SECONDS)
+                        self._pause(self._pace.retry_seconds)
             while True:
                 self._pause(self._watch())
         except _StoppingError:
@@ -120,6 +130,8 @@ class Supervisor:
         try:
             action()
         except (SkerryError, OSError) as error:
+            if self._stopping.is_set():
+                raise _StoppingError from error
             self._complaints.about(name, error)
             return False
         self._complaints.over(name)
@@ -128,15 +140,15 @@ class Supervisor:
     def _watch(self) -> float:
         """Look after the agent once, wait while it runs; returns the pause before the next time."""
         if not self._attempted("edge agent", self._tend):
-            return _RETRY_SECONDS
+            return self._pace.retry_seconds
         if self._bootstrap.edge_ca_is_due():
             self._attempted("edge CA renewal", self._bootstrap.ensure_edge_ca)
         wait = self._attempts.not_before - self._clock.monotonic()
         if not self._running:
-            return min(max(wait, _SETTLE_SECONDS), _RETRY_SECONDS)
+            return min(max(wait, self._pace.settle_seconds), self._pace.retry_seconds)
         name = self._settings.agent.name
-        self._attempted("edge agent", lambda: self._engine.wait(name, _WATCH_SECONDS))
-        return _SETTLE_SECONDS
+        self._attempted("edge agent", lambda: self._engine.wait(name, self._pace.watch_seconds))
+        return self._pace.settle_seconds
 
     def _tend(self) -> None:
         container = self._modules.find(self._settings.agent.name)
@@ -160,7 +172,9 @@ class Supervisor:
             self._log.error("the edge agent failed too often", limit=limit)
             self._end(EXIT_FAILED)
             raise _StoppingError
-        self._attempts = self._attempts.another(self._clock.monotonic())
+        self._attempts = self._attempts.another(
+            self._clock.monotonic(), self._pace.first_attempt_seconds
+        )
         if container is not None:
             self._log.warning(
                 "the edge agent does not run as it should",

@@ -82,13 +82,12 @@ def test_the_agent_gets_its_answer_before_it_is_replaced(
     before = engine.containers["edgeAgent"].id
     wanted = spec("edgeAgent", image="localhost/test/agent:2")
     agent.client().put("/modules/edgeAgent", wanted, {"start": "true"})
-    until(
-        lambda: (
-            status_of(engine, "edgeAgent") == "running"
-            and engine.containers["edgeAgent"].id != before
-        ),
-        "the new agent runs",
-    )
+
+    def is_new() -> bool:
+        container = engine.containers.get("edgeAgent")
+        return container is not None and container.id != before and container.status == "running"
+
+    until(is_new, "the new agent runs")
     assert engine.containers["edgeAgent"].body["Image"] == "localhost/test/agent:2"
     assert env_of(engine, "edgeAgent")["IOTEDGE_MODULEID"] == "$edgeAgent"
 
