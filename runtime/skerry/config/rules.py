@@ -13,7 +13,7 @@ from skerry.config.connection import decode_key, parse_connection_string
 from skerry.config.duration import seconds_of
 from skerry.config.problems import Finding, KeyPath
 from skerry.config.references import value_at
-from skerry.config.validate import nearest
+from skerry.config.words import nearest
 
 Tables = Mapping[str, Any]
 _DAY_SECONDS = 86400

@@ -5,26 +5,26 @@ ours is the choice of words. Of several alternatives (`anyOf`) that all fail, th
 (`source`, `method`) or keys come nearest is reported, so that one mistake gives one finding.
 """
 
-import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
 
 from skerry.config.problems import Finding, KeyPath
-
-Schema = Mapping[str, Any]
-_SHOWN_CHARACTERS = 60
-_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
-    "string": ("a string", (str,)),
-    "integer": ("an integer", (int,)),
-    "number": ("a number", (int, float)),
-    "boolean": ("true or false", (bool,)),
-    "array": ("an array", (list,)),
-    "object": ("a table", (dict,)),
-}
+from skerry.config.words import (
+    TYPES,
+    Schema,
+    expectation,
+    fits,
+    missing_key,
+    not_one_of,
+    one_of,
+    show,
+    type_words,
+    unknown_key,
+    wrong_choice,
+    wrong_scalar,
+)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class _Walk:
         if "anyOf" in schema:
             report.take(self._alternatives(value, schema["anyOf"], path))
         elif "const" in schema or "enum" in schema:
-            report.findings += _choice_of(value, schema, path)
+            report.findings += wrong_choice(value, schema, path)
         elif not _is_type(value, schema):
             report.findings.append(self._wrong_type(value, [schema], path))
         elif isinstance(value, dict):
@@ -74,7 +74,7 @@ class _Walk:
         elif isinstance(value, list):
             report.take(self._array(value, schema, path))
         else:
-            report.findings += _scalar(value, schema, path)
+            report.findings += wrong_scalar(value, schema, path)
             if schema.get("x-secret") and value:
                 report.secrets.append(path)
         return report
@@ -94,14 +94,14 @@ class _Walk:
             if key in known:
                 report.take(self.check(item, known[key], below))
             elif rest is False:
-                report.findings.append(_unknown_key(below, item, known))
+                report.findings.append(unknown_key(below, item, known))
             else:
                 report.findings += self._name(key, schema, below)
                 report.take(self.check(item, rest, below))
         meant = {finding.suggestion for finding in report.findings if finding.path[:-1] == path}
         for key in schema.get("required", ()):
             if key not in value and key not in meant:
-                report.findings.append(_missing_key((*path, key), self._expected(known[key])))
+                report.findings.append(missing_key((*path, key), self._expected(known[key])))
         if len(value) < schema.get("minProperties", 0):
             report.findings.append(Finding(path, "the table is empty", "at least one key"))
         return report
@@ -109,7 +109,7 @@ class _Walk:
     @staticmethod
     def _name(key: str, schema: Schema, path: KeyPath) -> list[Finding]:
         rule = schema.get("propertyNames")
-        if rule is None or _fits(rule["pattern"], key):
+        if rule is None or fits(rule["pattern"], key):
             return []
         return [Finding(path, f"{key!r} cannot be a name", rule["x-expected"], on_key=True)]
 
@@ -148,7 +148,7 @@ class _Walk:
         if tag is not None and tag in value:
             return self._tagged(value, branches, path, tag, choices)
         if tag is not None and not _untagged_fits(value, branches, tag):
-            return Report([_missing_key((*path, tag), _one_of(choices))])
+            return Report([missing_key((*path, tag), one_of(choices))])
         return self._likeliest(value, branches, path)
 
     def _likeliest(self, value: dict[str, object], branches: list[Schema], path: KeyPath) -> Report:
@@ -178,16 +178,16 @@ class _Walk:
         if value[tag] in choices:
             same = [branch for branch in branches if _choice(branch, tag) == value[tag]]
             return self._likeliest(value, same, path)
-        wrong = _not_one_of(value[tag], choices, (*path, tag))
+        wrong = not_one_of(value[tag], choices, (*path, tag))
         if wrong.suggestion is None:
             return Report([wrong])
         meant = self._nearest_table({**value, tag: wrong.suggestion}, branches, path)
         return Report([wrong, *meant.findings], meant.warnings, meant.secrets)
 
     def _wrong_type(self, value: object, schemas: Sequence[Schema], path: KeyPath) -> Finding:
-        words = (words for words, types in _TYPES.values() if type(value) in types)
+        words = (words for words, types in TYPES.values() if type(value) in types)
         kind = next(words, "a date or time")
-        expected = _expectation(schemas[0]) if len(schemas) == 1 else _type_words(schemas)
+        expected = expectation(schemas[0]) if len(schemas) == 1 else type_words(schemas)
         hidden = any(self._holds_secret(schema) for schema in schemas)
         if hidden or isinstance(value, dict | list):
             return Finding(path, f"{kind}, which is the wrong type", expected)
@@ -202,8 +202,8 @@ class _Walk:
     def _expected(self, schema: Schema) -> str | None:
         schema = self._resolved(schema)
         if "anyOf" in schema:
-            return _type_words(self._flat(schema["anyOf"]))
-        return _expectation(schema)
+            return type_words(self._flat(schema["anyOf"]))
+        return expectation(schema)
 
 
 def _is_type(value: object, schema: Schema) -> bool:
@@ -211,109 +211,9 @@ def _is_type(value: object, schema: Schema) -> bool:
     if names is None:
         return True
     for name in [names] if isinstance(names, str) else names:
-        if isinstance(value, _TYPES[name][1]) and (
-            name == "boolean" or not isinstance(value, bool)
-        ):
+        if isinstance(value, TYPES[name][1]) and (name == "boolean" or not isinstance(value, bool)):
             return True
     return False
-
-
-def _choice_of(value: Any, schema: Schema, path: KeyPath) -> list[Finding]:
-    choices = [schema["const"]] if "const" in schema else list(schema["enum"])
-    same = any(value == choice and type(value) is type(choice) for choice in choices)
-    return [] if same else [_not_one_of(value, choices, path)]
-
-
-def _scalar(value: Any, schema: Schema, path: KeyPath) -> list[Finding]:
-    complaint = _complaint(value, schema)
-    if complaint is None:
-        return []
-    shown = "the value" if schema.get("x-secret") else show(value)
-    return [Finding(path, f"{shown} {complaint}", _expectation(schema))]
-
-
-def _complaint(value: Any, schema: Schema) -> str | None:
-    if isinstance(value, str):
-        if len(value) < schema.get("minLength", 0):
-            return "is empty"
-        if len(value) > schema.get("maxLength", len(value)):
-            return f"is too long ({len(value)} characters)"
-        if "pattern" in schema and not _fits(schema["pattern"], value):
-            return "does not fit"
-        return None
-    if value < schema.get("minimum", value):
-        return "is too small"
-    return "is too large" if value > schema.get("maximum", value) else None
-
-
-def _fits(pattern: str, value: str) -> bool:
-    # in a JSON Schema `$` is the very end; in Python it is also the place before a last line end
-    return re.search(pattern.removesuffix("$") + r"\Z", value) is not None
-
-
-def _expectation(schema: Schema) -> str | None:
-    if "x-expected" in schema:
-        return str(schema["x-expected"])
-    if "const" in schema or "enum" in schema:
-        return _one_of([schema["const"]] if "const" in schema else schema["enum"])
-    words = _type_words([schema])
-    if "minLength" in schema:
-        words = "a string that is not empty"
-    if "minimum" in schema:
-        words = f"an integer of at least {schema['minimum']}"
-        if schema["maximum"] < 2**32 - 1:
-            words = f"an integer from {schema['minimum']} to {schema['maximum']}"
-    return f"{words} ({schema['x-unit']})" if "x-unit" in schema else words
-
-
-def _type_words(schemas: Sequence[Schema]) -> str | None:
-    words: list[str] = []
-    for schema in schemas:
-        names = schema.get("type", "string" if "const" in schema or "enum" in schema else [])
-        for name in [names] if isinstance(names, str) else names:
-            if _TYPES[name][0] not in words:
-                words.append(_TYPES[name][0])
-    return " or ".join(words) or None
-
-
-def _unknown_key(path: KeyPath, item: object, known: Mapping[str, Schema]) -> Finding:
-    kind = "table" if isinstance(item, dict) else "key"
-    near = nearest(str(path[-1]), known)
-    expected = None if near or not known else f"one of {', '.join(sorted(known))}"
-    if len(known) > 12:
-        expected = None
-    return Finding(path, f"unknown {kind}", expected, near, on_key=True)
-
-
-def _missing_key(path: KeyPath, expected: str | None) -> Finding:
-    return Finding(path, "missing", expected, on_key=True)
-
-
-def _not_one_of(value: object, choices: Sequence[object], path: KeyPath) -> Finding:
-    several = len(set(map(str, choices))) > 1
-    near = nearest(value, [str(c) for c in choices]) if isinstance(value, str) and several else None
-    return Finding(path, f"{show(value)} is not a choice", _one_of(choices), near)
-
-
-def _one_of(choices: Sequence[object]) -> str:
-    return " or ".join(dict.fromkeys(show(choice) for choice in choices))
-
-
-def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str | None:
-    """Return the known name that a mistyped one most likely meant."""
-    folded = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.7)
-    return folded[near[0]] if near else None
-
-
-def show(value: object) -> str:
-    """Write a value for a message: as TOML would, and not longer than a line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        cut = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
-        return repr(cut)
-    return str(value)
 
 
 def _tag_of(branches: Sequence[Schema]) -> tuple[str | None, list[object]]:

@@ -7,6 +7,8 @@ import pytest
 
 from harness.seeds import write_manifest, write_seed
 from skerry.config.seed import SeedError, is_empty, read_seed
+from skerry_factory import stamp
+from skerry_factory.stamp import seed_files
 
 CONFIG = b'[provisioning]\nsource = "standalone"\n'
 FILES = {
@@ -112,3 +114,30 @@ def test_the_digest_is_that_of_the_manifest(tmp_path: Path) -> None:
     two = read_seed(write_seed(tmp_path / "b", FILES))
     assert one.digest == two.digest
     assert json.loads((tmp_path / "a/manifest.json").read_text())["version"] == 1
+
+
+def test_what_the_factory_stamps_is_read(tmp_path: Path) -> None:
+    """Both sides of docs/seed.md agree."""
+    (tmp_path / "config.toml").write_bytes(CONFIG)
+    for name, data in (
+        ("keys", b"ssh-ed25519 AAAA t\n"),
+        ("s", b"KEY"),
+        ("1.network", b"[Match]\n"),
+    ):
+        (tmp_path / name).write_bytes(data)
+    stamped = seed_files(
+        stamp.Seed(
+            "press-41",
+            tmp_path / "config.toml",
+            [tmp_path / "keys"],
+            {"edge.key": tmp_path / "s"},
+            [tmp_path / "1.network"],
+        )
+    )
+    for name, data in stamped.items():
+        (tmp_path / "seed" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "seed" / name).write_bytes(data)
+    seed = read_seed(tmp_path / "seed")
+    assert (seed.device, {**seed.files}) == (
+        "press-41", {name: data for name, data in stamped.items() if name != "manifest.json"},
+    )  # fmt: skip

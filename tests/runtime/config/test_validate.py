@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry.config.validate import load_schema, nearest, show, validate
+from skerry.config.validate import load_schema, validate
+from skerry.config.words import nearest, show
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "config"
 KEYWORDS = {
