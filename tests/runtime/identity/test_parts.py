@@ -83,7 +83,7 @@ def test_the_device_certificate_is_kept_in_force(
 ) -> None:
     """It is issued again when it is due, for the same key; certd's clock stays the machine's."""
     certs = CertsClient(services.socket("certd"))
-    clock = MovableClock(datetime.now(UTC) + timedelta(seconds=5))
+    clock = MovableClock(datetime.now(UTC) + timedelta(hours=1))
     device = DeviceIdentity(
         SETTINGS, KeysClient(services.socket("keyd")), certs, clock, get_logger("identityd")
     )
@@ -100,7 +100,7 @@ def test_the_device_certificate_is_kept_in_force(
 def test_a_certificate_for_another_key_is_replaced(services: Services) -> None:
     """After keyd lost its keys the device gets a certificate for the new one."""
     keys, certs = KeysClient(services.socket("keyd")), CertsClient(services.socket("certd"))
-    clock = MovableClock(datetime.now(UTC) + timedelta(seconds=5))
+    clock = MovableClock(datetime.now(UTC) + timedelta(hours=1))
     device = DeviceIdentity(SETTINGS, keys, certs, clock, get_logger("identityd"))
     keys.delete_key_pair(device.key_handle())
     before = x509.load_chain(certs.get("device-id"))[0]

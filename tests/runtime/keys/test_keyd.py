@@ -36,6 +36,7 @@ from skerry.keys.model import (
 from skerry.keys.store import KeyStore
 
 DIGEST = bytes(range(32))
+no_deadline = hypothesis_settings(deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -398,12 +399,14 @@ REFS: st.SearchStrategy[KeyRef] = st.one_of(
 )
 
 
+@no_deadline
 @given(REFS, st.binary(min_size=32, max_size=32))
 def test_handles_return_what_they_stand_for(ref: KeyRef, mac_key: bytes) -> None:
     """unseal(seal(x)) is x."""
     assert unseal(seal(ref, mac_key), mac_key) == ref
 
 
+@no_deadline
 @given(REFS, st.data())
 def test_changed_handles_are_refused(ref: KeyRef, data: st.DataObject) -> None:
     """No handle of another key, and none with a character changed, is accepted."""
@@ -419,6 +422,7 @@ def test_changed_handles_are_refused(ref: KeyRef, data: st.DataObject) -> None:
     assert accepted == ref
 
 
+@no_deadline
 @given(st.text())
 def test_nonsense_is_no_handle(text: str) -> None:
     """Any text that keyd did not make is refused with the same words."""
@@ -426,6 +430,7 @@ def test_nonsense_is_no_handle(text: str) -> None:
         unseal(text, b"k" * 32)
 
 
+@no_deadline
 @given(st.binary(), st.binary(), st.binary(min_size=8, max_size=64))
 def test_decryption_undoes_encryption(plaintext: bytes, aad: bytes, iv: bytes) -> None:
     """decrypt(encrypt(x)) is x."""
