@@ -5,7 +5,7 @@ module and forgotten; it is RSA, because the runtimes that modules are written w
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -25,6 +25,7 @@ _CA_ALGORITHMS = "ec-p256:rsa-2048:*"
 _RSA_BITS = 2048
 _RSA_EXPONENT = 65537
 _NOT_FOUND = 400
+_ISSUE_PAUSE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ class Certificates:
             return current
         self._issue_edge_ca()
         made = self._edge_ca()
-        if made is None:
+        if made is None or made.renew_at is None:
             raise WorkloadsError(f"certd issued {EDGE_CA!r}, but not for its key")
-        return EdgeCa(made.not_after, made.renew_at, issued_now=True)
+        # a threshold longer than the certificate lives would have it issued over and over
+        soonest = self._clock.now() + _ISSUE_PAUSE
+        return EdgeCa(made.not_after, max(made.renew_at, soonest), issued_now=True)
 
     def server(self, module_id: str, generation: str, common_name: str) -> dict[str, object]:
         """Return a key and certificate for a TLS server, as the workload API writes them."""
