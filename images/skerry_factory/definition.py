@@ -14,7 +14,8 @@ from typing import Any
 
 from skerry.config.locate import Locations, locate
 from skerry.config.problems import Finding, Problem, key_text
-from skerry.config.validate import nearest, validate
+from skerry.config.validate import validate
+from skerry.config.words import nearest
 from skerry_factory.errors import DefinitionError, FactoryError
 from skerry_factory.paths import Checkout, package_data
 
