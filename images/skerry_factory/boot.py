@@ -175,7 +175,7 @@ class Machine:
             console=folder / "console.log",
             qmp=short / "qmp",
             tpm_state=state,
-            tpm_socket=short / "tpm",
+            tpm_socket=short / "swtpm",
         )
         shutil.copyfile(FIRMWARE_VARIABLES, files.variables)
         files.console.write_bytes(b"")
