@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from skerry.config.problems import Finding, key_text
-from skerry.config.validate import nearest, validate
+from skerry.config.validate import validate
+from skerry.config.words import nearest
 from skerry_factory.container_layer import Entry, Folder, plain_entries
 from skerry_factory.errors import DefinitionError, FactoryError
 from skerry_factory.paths import Checkout, package_data
