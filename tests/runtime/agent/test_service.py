@@ -1,0 +1,129 @@
+"""The agent as a process: what it needs, how it ends, and that kill -9 costs nothing."""
+
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fakes.edged import FakeEdged
+from harness.agents import ENVIRONMENT, manifest, module
+from skerry.agent.lines import log_to
+from skerry.base.log import get_logger
+
+LINE = re.compile(r"<\d> \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \+00:00 \[(INF|WRN|ERR)\] - .+")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment that edged would give an agent with its storage in a folder."""
+    return {
+        **ENVIRONMENT,
+        "IOTEDGE_MANAGEMENTURI": f"unix://{folder / 'mgmt.sock'}",
+        "PATH": os.environ["PATH"],
+        "StorageFolder": str(folder),
+    }
+
+
+@contextmanager
+def agent_process(variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run the agent; whatever happens it is gone afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skerry.agent.service"],
+        env=variables,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition; fails with `what` after the deadline."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 20 s: {what}"
+        time.sleep(0.02)
+
+
+def is_running(edged: FakeEdged, name: str) -> bool:
+    """Tell whether a module was created and started."""
+    return name in edged.modules and edged.modules[name].status == "running"
+
+
+def test_a_killed_agent_goes_on_where_it_was(tmp_path: Path) -> None:
+    """After kill -9 a new one finds the same memory, touches nothing, and ends on SIGTERM."""
+    edged = FakeEdged(deployment=manifest(sensor=module()))
+    with edged.serving(tmp_path / "mgmt.sock"):
+        with agent_process(environment(tmp_path)) as first:
+            until(lambda: is_running(edged, "sensor"), "the sensor runs")
+            until(lambda: edged.reports, "a report")
+            first.send_signal(signal.SIGKILL)
+            first.wait(20)
+        memory = json.loads((tmp_path / "memory.json").read_text())
+        edged.calls.clear()
+        edged.reports.clear()
+        with agent_process(environment(tmp_path)) as second:
+            until(lambda: edged.reports, "a report of the second agent")
+            second.send_signal(signal.SIGTERM)
+            talk = second.communicate(timeout=20)[1]
+    assert second.returncode == 0
+    assert edged.calls == []
+    assert json.loads((tmp_path / "memory.json").read_text()) == memory
+    assert [line for line in talk.splitlines() if not LINE.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        pytest.param(
+            {"IOTEDGE_MANAGEMENTURI": ""}, "IOTEDGE_MANAGEMENTURI is not set", id="no socket"
+        ),
+        pytest.param(
+            {"IOTEDGE_MANAGEMENTURI": "http://x"}, "expected unix:///path", id="no unix socket"
+        ),
+        pytest.param(
+            {"StorageFolder": "/nonexistent"}, "storage folder /nonexistent cannot", id="storage"
+        ),
+    ],
+)
+def test_a_wrong_environment_ends_the_agent(
+    tmp_path: Path, changed: dict[str, str], message: str
+) -> None:
+    """One line says which variable is wrong; the status is 1."""
+    with agent_process({**environment(tmp_path), **changed}) as process:
+        talk = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert message in talk
+    assert len(talk.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [("Debug", 3), ("Information", 2), ("nonsense", 2), ("Warning", 1), ("error", 0)],
+)
+def test_the_level_of_the_log_is_upstreams(level: str, expected: int) -> None:
+    """`RuntimeLogLevel` takes upstream's names; an unknown one counts as information."""
+    stream = io.StringIO()
+    log_to(stream, level)
+    log = get_logger("agent")
+    log.debug("one")
+    log.info("two")
+    log.warning("three", module="a b")
+    lines = stream.getvalue().splitlines()
+    logging.getLogger("skerry").handlers.clear()
+    assert len(lines) == expected
+    if lines:
+        assert lines[-1].startswith("<4> ")
+        assert lines[-1].endswith('[WRN] - three module="a b"')
