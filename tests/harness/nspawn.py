@@ -123,7 +123,9 @@ def prepare(root: Path, public_key: str) -> None:
     home.mkdir(mode=0o700)
     (home / "authorized_keys").write_text(public_key)
     subprocess.run([*in_root, "chown", "-R", f"{USER}:", f"/home/{USER}"], check=True, timeout=30)
-    (root / "etc/sudoers.d/test").write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+    sudoers = root / "etc/sudoers.d/test"
+    sudoers.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+    sudoers.chmod(0o440)
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").write_text("test-device\n")
     unit = root / "etc/systemd/system/test-cgroups.service"
