@@ -89,9 +89,9 @@ def test_a_service_reads_the_generation_in_force(host: Host, service: str) -> No
 
 
 @pytest.mark.parametrize("name", SOCKETS)
-def test_sockets_are_for_their_group(booted: Host, name: str) -> None:
+def test_sockets_are_for_their_group(configured: Host, name: str) -> None:
     """Each socket has owner, group and mode of the interface page."""
-    socket = booted.file(f"/run/skerry/{name}.sock")
+    socket = configured.file(f"/run/skerry/{name}.sock")
     assert (socket.user, socket.group, socket.mode) == SOCKETS[name]
 
 
