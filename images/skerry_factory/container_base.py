@@ -9,7 +9,7 @@ The names and versions stay in /var/lib/dpkg/status, where scanners look for the
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,8 +28,6 @@ KEEP_STATUS = (
 )
 """Run by mmdebstrap once the packages are unpacked: nothing else records what they were."""
 
-MakeTree = Callable[[Path], None]
-
 
 @dataclass(frozen=True)
 class Platform:
@@ -40,12 +38,18 @@ class Platform:
     mirror: str | None = None
 
 
-def base_layer(definition: BaseDefinition, platform: Platform, cache: Cache) -> Layer:
+Extract = Callable[[Sequence[str], Platform, Path], None]
+"""Writes a tar archive of packages; `extract_packages` is the one that uses Debian's archive."""
+
+
+def base_layer(
+    definition: BaseDefinition, platform: Platform, cache: Cache, extract: Extract
+) -> Layer:
     """Return the shared layer, from the cache when it is there."""
     archive = "packages.tar"
 
     def make(folder: Path) -> None:
-        extract_packages(definition, platform, folder / archive)
+        extract(definition.packages, platform, folder / archive)
         layer = make_layer(stripped_entries(definition, folder / archive))
         (folder / archive).unlink()
         write_layer(layer, folder)
@@ -68,11 +72,11 @@ def forget_base(definition: BaseDefinition, platform: Platform, cache: Cache) ->
     remove_tree(cache.entry(STEP, base_key(definition, platform)))
 
 
-def extract_packages(definition: BaseDefinition, platform: Platform, archive: Path) -> None:
+def extract_packages(packages: Sequence[str], platform: Platform, archive: Path) -> None:
     """Write a tar archive of the packages and all that they depend on."""
     mode = "root" if os.geteuid() == 0 else "unshare"
     command = ["mmdebstrap", f"--mode={mode}", "--variant=extract", "--format=tar"]
-    command += [f"--architectures={platform.arch}", f"--include={','.join(definition.packages)}"]
+    command += [f"--architectures={platform.arch}", f"--include={','.join(packages)}"]
     command += [f"--extract-hook={KEEP_STATUS}", platform.suite, str(archive)]
     run_command([*command, *([platform.mirror] if platform.mirror else [])])
 

@@ -15,7 +15,13 @@ from pathlib import Path
 from skerry.base.files import write_atomic
 from skerry_factory import __version__
 from skerry_factory.cache import Cache, digest_of_file, digest_of_files, key_of
-from skerry_factory.container_base import Platform, base_layer, forget_base
+from skerry_factory.container_base import (
+    Extract,
+    Platform,
+    base_layer,
+    extract_packages,
+    forget_base,
+)
 from skerry_factory.container_definition import (
     BASE,
     BaseDefinition,
@@ -54,6 +60,7 @@ def build_containers(
     arch: str = DEFAULT_ARCH,
     refresh: bool = False,
     checkout: Checkout | None = None,
+    extract: Extract = extract_packages,
 ) -> list[ContainerImage]:
     """Write `<name>.tar` of every named image into `out`; returns them in the order of the names.
 
@@ -67,9 +74,12 @@ def build_containers(
     store, platform = Cache(cache), Platform(suite, arch, mirror)
     if refresh:
         forget_base(base, platform, store)
-    progress("mmdebstrap to fetch and unpack Debian packages")
-    layer = base_layer(base, platform, store)
-    progress(f"the archives of {', '.join(names)}")
+
+    def tell_and_extract(packages: Sequence[str], platform: Platform, archive: Path) -> None:
+        progress("mmdebstrap to fetch and unpack Debian packages")
+        extract(packages, platform, archive)
+
+    layer = base_layer(base, platform, store, tell_and_extract)
     out.mkdir(parents=True, exist_ok=True)
     return [
         _publish(_image(definitions.get(name), base, layer, platform), name, out, store)
