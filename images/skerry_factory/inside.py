@@ -6,6 +6,7 @@ of the build, and with the last of them its mounts are gone. It ends when its st
 
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -70,12 +71,18 @@ def main() -> int:
     job = Job.from_json(json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
-        result = build_in_namespace(job, outlet)
+        result = build_in_namespace(job, outlet, _end_programs)
     except SkerryError as error:
         outlet.send({"event": "result", "error": str(error)})
         return 1
     outlet.send({"event": "result", **result})
     return 0
+
+
+def _end_programs() -> None:
+    """End every other process of the namespace; elsewhere than as its first process do nothing."""
+    if os.getpid() == 1:
+        os.kill(-1, signal.SIGKILL)
 
 
 def _end_with_input() -> None:

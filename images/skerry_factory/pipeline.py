@@ -9,8 +9,8 @@ Steps in different rows run side by side. Each is a pure function of its key; se
 """
 
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,27 +64,39 @@ class Job:
         )
 
 
-def build_in_namespace(job: Job, report: Reporter) -> dict[str, object]:
-    """Build an image; returns the manifest's digest of the raw disk and what a person is told."""
+def build_in_namespace(
+    job: Job, report: Reporter, end_programs: Callable[[], None]
+) -> dict[str, object]:
+    """Build an image; returns the number of packages and the digest of the raw disk.
+
+    `end_programs` ends what still runs when one of several steps side by side has failed.
+    """
     cache = Cache(job.cache)
     busy = f"another build uses {cache.root}"
     with exclusive(cache.root / "lock", busy, lambda: report.note(f"  waiting: {busy}")):
         cache.remove_leftovers()
         try:
-            return _build(job, cache, Checkout(job.checkout), report)
+            return _build(job, cache, Checkout(job.checkout), report, end_programs)
         finally:
             cache.remove_leftovers()
 
 
-def _build(job: Job, cache: Cache, checkout: Checkout, report: Reporter) -> dict[str, object]:
+def _build(
+    job: Job,
+    cache: Cache,
+    checkout: Checkout,
+    report: Reporter,
+    end_programs: Callable[[], None],
+) -> dict[str, object]:
     definition = load_definition(job.definition)
     plan = plan_bootstrap(definition, checkout, job.mirror)
     base_key = bootstrap_key(plan)
     with ThreadPoolExecutor() as pool:
+        base_made = pool.submit(_bootstrap, plan, base_key, cache, report, refresh=job.refresh)
         parts_made = pool.submit(build_parts, definition, job.mirror, cache, checkout, report)
-        base = _bootstrap(plan, base_key, cache, report, refresh=job.refresh)
-        kernel_key, kernel_made = _start_kernel(definition, base_key, base, cache, report, pool)
-        parts = parts_made.result()
+        kernel_made = pool.submit(_kernel, definition, base_key, base_made, cache, report)
+        _wait_for_all([base_made, parts_made], end_programs)
+        base, parts = base_made.result(), parts_made.result()
         sources = sealed_sources(plan, definition, base, job.mirror)
         run = plan_roles(definition, parts, sources, job.mirror)
         keys = role_keys(run, base_key, checkout)
@@ -94,11 +106,21 @@ def _build(job: Job, cache: Cache, checkout: Checkout, report: Reporter) -> dict
     inputs = {
         "all": job.inputs,
         "bootstrap": base_key,
-        "kernel": kernel_key,
+        "kernel": boot.name,
         "roles": keys[-1],
         **parts.keys,
     }
     return _finish(job, definition, layers, boot, parts, sources, inputs, cache, report)
+
+
+def _wait_for_all(futures: Sequence["Future[Any]"], end_programs: Callable[[], None]) -> None:
+    """Wait for futures; the first that fails ends the programs of the others."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        error = future.exception()
+        if error is not None:
+            end_programs()
+            raise error
 
 
 def bootstrap_key(plan: Bootstrap) -> str:
@@ -149,30 +171,23 @@ def _bootstrap(plan: Bootstrap, key: str, cache: Cache, report: Reporter, *, ref
         return entry / "tree"
 
 
-def _start_kernel(
-    definition: Definition,
-    base_key: str,
-    base: Path,
-    cache: Cache,
-    report: Reporter,
-    pool: ThreadPoolExecutor,
-) -> tuple[str, "Future[Path]"]:
+def _kernel(
+    definition: Definition, base_key: str, base_made: "Future[Path]", cache: Cache, report: Reporter
+) -> Path:
+    base = base_made.result()
     cmdline = kernel_command_line(definition)
     own_files = definition.overlay / "etc/initramfs-tools"
     key = key_of(base_key, cmdline, digest_of_files([own_files]), _code("initramfs", "uki", "tree"))
-
-    def make() -> Path:
-        with report.step("kernel", "initramfs, unified kernel image") as step:
-            if cache.has("kernel", key):
-                step.done_as("cached")
-            step.waits_for("mkinitramfs")
-            return cache.fetch(
-                "kernel",
-                key,
-                lambda folder: build_kernel_image(base, definition.overlay, cmdline, folder),
-            )
-
-    return key, pool.submit(make)
+    with report.step("kernel", "initramfs, unified kernel image") as step:
+        if cache.has("kernel", key):
+            step.done_as("cached")
+            return cache.entry("kernel", key)
+        step.waits_for("mkinitramfs")
+        return cache.fetch(
+            "kernel",
+            key,
+            lambda folder: build_kernel_image(base, definition.overlay, cmdline, folder),
+        )
 
 
 def _finish(
