@@ -41,6 +41,13 @@ class Moby:
         for container in self.api.containers(all=True):
             self.api.remove_container(container["Id"], force=True, v=True)
 
+    def clean(self) -> None:
+        """Remove what would outlive the engine: processes, and bridges of the machine."""
+        self.remove_containers()
+        for network in self.api.networks():
+            if network["Driver"] == "bridge":
+                self.api.remove_network(network["Id"])
+
 
 def borrowed(*command: str, binds: tuple[str, ...] = ()) -> dict[str, object]:
     """Return createOptions of a container that runs a command of this machine."""
@@ -67,8 +74,8 @@ def moby(folder: Path) -> Iterator[Moby]:
         try:
             api.import_image_from_data(_root(), repository=IMAGE.rpartition(":")[0], tag="1")
             yield engine
-            engine.remove_containers()
         finally:
+            engine.clean()
             api.close()
     finally:
         process.terminate()
