@@ -2,9 +2,11 @@
 """Writes a set of small files and links in one step, where a task for each would cost more.
 
 The parent folders are made (0755). Every file is written whole, with its final mode, or not at
-all; owner and group are root. Check mode compares and writes nothing; diff mode shows each file.
+all, and belongs to the user who runs the module. Check mode compares and writes nothing; diff mode
+shows each file.
 """
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 DOCUMENTATION = r"""
 module: file_set
 short_description: Write a set of small files and links
-description: Parent folders are made with mode 0755; owner and group are root.
+description: Parent folders are made, mode 0755; the files belong to who runs the module.
 options:
   files:
     description: The files.
@@ -97,7 +99,7 @@ def state_wanted(wanted: Wanted) -> State:
         return None
     if wanted["link"] is not None:
         return ("link", wanted["link"])
-    return ("file", wanted["content"] or "", int(wanted["mode"], 8), 0, 0)
+    return ("file", wanted["content"] or "", int(wanted["mode"], 8), os.geteuid(), os.getegid())
 
 
 def apply(module: Any, wanted: Wanted) -> None:

@@ -14,15 +14,17 @@ from ansible.module_utils.basic import AnsibleModule
 DOCUMENTATION = r"""
 module: seal_tree
 short_description: Remove everything unique or secret from an image tree
-description: Works on the tree that the module runs in; the second run finds nothing.
+description: A second run finds nothing.
 options:
+  root:
+    description: The tree.
+    type: path
+    default: /
   apt_sources:
     description: Content of /etc/apt/sources.list; without it the sources stay.
     type: str
 author: Skerry maintainers
 """
-
-ROOT = Path("/")
 
 REMOVED = (
     # identity
@@ -77,30 +79,35 @@ Change = Callable[[Path], None]
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"apt_sources": {"type": "str"}}, supports_check_mode=True)
-    changes = changes_of(module.params["apt_sources"])
+    options = {"root": {"type": "path", "default": "/"}, "apt_sources": {"type": "str"}}
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    root = Path(module.params["root"])
+    changes = changes_of(root, module.params["apt_sources"])
     if not module.check_mode:
         for path, change in changes:
             change(path)
-        for path in [path for pattern in REMADE for path in ROOT.glob(pattern)]:
+        for path in found(root, REMADE):
             remove(path)
     told = "".join(f"{path}\n" for path, _ in changes)
     module.exit_json(changed=bool(changes), diff={"before": told, "after": ""})
 
 
-def changes_of(apt_sources: str | None) -> list[tuple[Path, Change]]:
+def changes_of(root: Path, apt_sources: str | None) -> list[tuple[Path, Change]]:
     """Return what is to do, path by path."""
-    found = sorted({path for pattern in REMOVED for path in ROOT.glob(pattern)})
-    changes: list[tuple[Path, Change]] = [(path, remove) for path in found]
-    changes += [(ROOT / name, empty) for name in EMPTY if not is_empty(ROOT / name)]
-    if not (ROOT / RESOLV_CONF).is_symlink():
-        changes.append((ROOT / RESOLV_CONF, link_resolver))
-    sources = ROOT / APT_SOURCES
+    changes: list[tuple[Path, Change]] = [(path, remove) for path in found(root, REMOVED)]
+    changes += [(root / name, empty) for name in EMPTY if not is_empty(root / name)]
+    if not (root / RESOLV_CONF).is_symlink():
+        changes.append((root / RESOLV_CONF, link_resolver))
+    sources = root / APT_SOURCES
     if apt_sources is not None and (
         not sources.is_file() or sources.read_text("utf-8") != apt_sources
     ):
         changes.append((sources, lambda path: write(path, apt_sources)))
     return changes
+
+
+def found(root: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in root.glob(pattern)})
 
 
 def is_empty(path: Path) -> bool:
