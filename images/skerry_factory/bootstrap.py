@@ -29,6 +29,7 @@ BOOT_PACKAGES = (
     "systemd-repart",
     "udev",
     "dbus",
+    "e2fsprogs",
     "initramfs-tools",
     "zstd",
     "python3",
