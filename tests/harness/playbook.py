@@ -57,6 +57,7 @@ def play(
     work: Path,
     *,
     check: bool = False,
+    arguments: Sequence[str] = (),
     wrap: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Run:
@@ -65,7 +66,7 @@ def play(
     (work / "vars.json").write_text(json.dumps(variables))
     command = [*wrap, str(BIN / "ansible-playbook"), "-i", str(work / "inventory.json")]
     command += ["-e", f"@{work / 'vars.json'}", str(ROOT / "playbooks" / playbook)]
-    command += ["--check"] if check else []
+    command += [*arguments, *(["--check"] if check else [])]
     settings = {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_HOME": str(work / "ansible"),
