@@ -33,7 +33,7 @@ DEADLINE_SECONDS = 30
 
 QUICK = Pace(
     retry_seconds=0.05,
-    watch_seconds=5,
+    watch_seconds=0.1,
     settle_seconds=0.05,
     first_attempt_seconds=0.05,
     after_reply_seconds=0.05,
@@ -173,7 +173,7 @@ class House:
     def stop_edged(self) -> None:
         """End edged; its containers stay."""
         if self.edged is not None and self.thread is not None:
-            self.edged.supervisor.stop()
+            self.edged.supervisor.stop(DEADLINE_SECONDS)
             self.edged.server.stop()
             self.thread.join()
             self.edged = self.thread = None

@@ -82,9 +82,17 @@ class ModuleSockets:
         folder.mkdir(exist_ok=True)
         folder.chmod(_FOLDER_MODE)
         workload, management = self._limits
-        listeners = [self._listen(folder, "workload.sock", ENDPOINT + module, workload)]
+        wanted = [("workload.sock", ENDPOINT + module, workload)]
         if module == self._agent:
-            listeners.append(self._listen(folder, "mgmt.sock", AGENT_ENDPOINT, management))
+            wanted.append(("mgmt.sock", AGENT_ENDPOINT, management))
+        listeners: list[Listener] = []
+        try:
+            for name, endpoint, limit in wanted:
+                listeners.append(self._listen(folder, name, endpoint, limit))
+        except BaseException:
+            for listener in listeners:
+                listener.sock.close()
+            raise
         for listener in listeners:
             self._server.add_listener(listener)
         return listeners

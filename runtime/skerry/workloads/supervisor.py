@@ -85,16 +85,19 @@ class Supervisor:
         self._pace = pace
         self._attempts = Attempts()
         self._complaints = Complaints(log)
-        self._running = False
+        self._container: Container | None = None
+        self._action = Action.CREATE
         self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
         """Begin, in the background."""
-        threading.Thread(target=self._run, name="supervisor", daemon=True).start()
+        self._thread.start()
 
-    def stop(self) -> None:
-        """Begin no further step."""
+    def stop(self, wait_seconds: float = 0) -> None:
+        """Begin no further step; `wait_seconds` is how long to wait for the present one to end."""
         self._stopping.set()
+        self._thread.join(wait_seconds)
 
     def reprovision(self) -> None:
         """Have the device provisioned again, after the caller has its answer."""
@@ -139,25 +142,28 @@ class Supervisor:
 
     def _watch(self) -> float:
         """Look after the agent once, wait while it runs; returns the pause before the next time."""
-        if not self._attempted("edge agent", self._tend):
+        if not self._attempted("container engine", self._look):
             return self._pace.retry_seconds
         if self._bootstrap.edge_ca_is_due():
             self._attempted("edge CA renewal", self._bootstrap.ensure_edge_ca)
-        wait = self._attempts.not_before - self._clock.monotonic()
-        if not self._running:
-            return min(max(wait, self._pace.settle_seconds), self._pace.retry_seconds)
-        name = self._settings.agent.name
-        self._attempted("edge agent", lambda: self._engine.wait(name, self._pace.watch_seconds))
+        if self._action is Action.NONE:
+            self._complaints.over("edge agent")
+            self._attempted("container engine", self._wait_for_change)
+            return self._pace.settle_seconds
+        pause = self._attempts.not_before - self._clock.monotonic()
+        if pause > 0:
+            return min(pause, self._pace.retry_seconds)
+        self._attempted("edge agent", self._attempt)
         return self._pace.settle_seconds
 
-    def _tend(self) -> None:
-        container = self._modules.find(self._settings.agent.name)
-        action = next_action(container, self._plan.digest)
-        self._running = action is Action.NONE
-        if container is not None and self._running:
-            self._note_health(container)
-        elif self._attempts.allowed(self._clock.monotonic()):
-            self._attempt(action, container)
+    def _look(self) -> None:
+        self._container = self._modules.find(self._settings.agent.name)
+        self._action = next_action(self._container, self._plan.digest)
+        if self._action is Action.NONE and self._container is not None:
+            self._note_health(self._container)
+
+    def _wait_for_change(self) -> None:
+        self._engine.wait(self._settings.agent.name, self._pace.watch_seconds)
 
     def _note_health(self, container: Container) -> None:
         started = container.state.started_at
@@ -166,8 +172,8 @@ class Supervisor:
             if has_recovered(running_seconds):
                 self._attempts = Attempts()
 
-    def _attempt(self, action: Action, container: Container | None) -> None:
-        limit = self._settings.max_retries
+    def _attempt(self) -> None:
+        container, limit = self._container, self._settings.max_retries
         if self._attempts.exhausted(limit):
             self._log.error("the edge agent failed too often", limit=limit)
             self._end(EXIT_FAILED)
@@ -182,8 +188,7 @@ class Supervisor:
                 exit_code=container.state.exit_code,
                 attempt=self._attempts.count,
             )
-        with step(self._log, self._clock, "edged", f"{action.value} edge agent"):
-            if action is not Action.START:
+        with step(self._log, self._clock, "edged", f"{self._action.value} edge agent"):
+            if self._action is not Action.START:
                 self._modules.replace(self._plan.spec(), start=False)
             self._modules.start(self._settings.agent.name)
-        self._running = True

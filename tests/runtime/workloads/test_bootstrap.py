@@ -226,3 +226,19 @@ def test_an_agent_that_fails_too_often_ends_edged(stopped: House, engine: Docker
     assert thread is not None
     thread.join(30)
     assert edged.status == 1
+
+
+def test_a_missing_agent_image_is_named_until_it_is_there(
+    stopped: House, engine: DockerEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The journal names image and remedy once, however often it is tried; then the agent starts."""
+    engine.images.clear()
+    stopped.host_security()
+    stopped.host()
+    looks = f"/images/{AGENT_IMAGE}/json"
+    until(lambda: engine.count("GET", looks) > 2, "edged tries again")
+    engine.images[AGENT_IMAGE] = "sha256:" + "a" * 64
+    until(lambda: agent_runs(engine), "the agent runs")
+    said = [m for m in caplog.messages if "not on this device" in m]
+    assert len(said) == 1
+    assert "docker load" in said[0]

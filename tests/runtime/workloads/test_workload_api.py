@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fakes.docker_engine import DockerEngine
+from fakes.docker_engine import DockerEngine, FakeContainer
 from harness.edged import House
 from skerry.base.client import ApiError
 from skerry.identity.client import IdentityClient
@@ -25,9 +25,10 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@pytest.fixture
-def pump(house: House, engine: DockerEngine) -> House:
-    """The house, called by the container of the module `pump`."""
+@pytest.fixture(scope="module")
+def peopled(shared: tuple[House, DockerEngine]) -> tuple[House, DockerEngine]:
+    """The shared house with the modules `pump` and `valve`."""
+    house, engine = shared
     engine.images[IMAGE] = "sha256:" + "b" * 64
     house.caller = engine.containers["edgeAgent"].id
     agent = house.client()
@@ -35,6 +36,19 @@ def pump(house: House, engine: DockerEngine) -> House:
         agent.post("/identities", {"moduleId": name})
         settings = {"image": IMAGE, "createOptions": {}}
         agent.post("/modules", {"name": name, "type": "docker", "config": {"settings": settings}})
+    return house, engine
+
+
+@pytest.fixture
+def containers(peopled: tuple[House, DockerEngine]) -> dict[str, FakeContainer]:
+    """The containers by name."""
+    return peopled[1].containers
+
+
+@pytest.fixture
+def pump(peopled: tuple[House, DockerEngine]) -> House:
+    """The house, called by the container of the module `pump`."""
+    house, engine = peopled
     house.caller = engine.containers["pump"].id
     return house
 
@@ -51,19 +65,23 @@ def test_a_signature_is_that_of_the_modules_key(pump: House) -> None:
     assert base64.b64decode(answer["digest"]) == expected
 
 
-def test_a_new_generation_signs_with_a_new_key(pump: House, engine: DockerEngine) -> None:
+def test_a_new_generation_signs_with_a_new_key(
+    pump: House, containers: dict[str, FakeContainer]
+) -> None:
     """After its identity was removed and made again a module's signature is another."""
     client = pump.client("pump/workload.sock")
     path, body = "/modules/pump/genid/1/sign", {"data": b64(b"text")}
     before = client.post(path, body)
-    pump.caller = engine.containers["edgeAgent"].id
+    pump.caller = containers["edgeAgent"].id
     pump.client().delete("/identities/pump")
     pump.client().post("/identities", {"moduleId": "pump"})
-    pump.caller = engine.containers["pump"].id
+    pump.caller = containers["pump"].id
     assert client.post(path, body) != before
 
 
-def test_what_a_module_encrypts_it_alone_can_read(pump: House, engine: DockerEngine) -> None:
+def test_what_a_module_encrypts_it_alone_can_read(
+    pump: House, containers: dict[str, FakeContainer]
+) -> None:
     """Round trip for the module; 400 for another generation and for another module."""
     client = pump.client("pump/workload.sock")
     plain = {"plaintext": b64(b"secret"), "initializationVector": IV}
@@ -72,7 +90,7 @@ def test_what_a_module_encrypts_it_alone_can_read(pump: House, engine: DockerEng
     assert client.post("/modules/pump/genid/7/decrypt", body) == {"plaintext": b64(b"secret")}
     with pytest.raises(ApiError) as other_generation:
         client.post("/modules/pump/genid/8/decrypt", body)
-    pump.caller = engine.containers["valve"].id
+    pump.caller = containers["valve"].id
     with pytest.raises(ApiError) as other_module:
         pump.client("valve/workload.sock").post("/modules/valve/genid/7/decrypt", body)
     assert (other_generation.value.status, other_module.value.status) == (400, 400)
@@ -162,10 +180,13 @@ def test_data_that_is_not_base64_is_refused(pump: House) -> None:
     assert refused.value.status == 400
 
 
-def test_without_keyd_the_answer_says_who_is_missing(pump: House) -> None:
+def test_without_the_security_services_the_answer_says_who_is_missing(
+    house: House, engine: DockerEngine
+) -> None:
     """503 with the socket that does not answer."""
-    pump.services.stop()
-    pump.services.hosted.clear()
+    house.caller = engine.containers["edgeAgent"].id
+    house.services.stop()
+    house.services.hosted.clear()
     with pytest.raises(ApiError, match=r"identityd\.sock") as refused:
-        pump.client("workload").post("/modules/pump/genid/1/sign", {"data": b64(b"text")})
+        house.client("workload").post("/modules/%24edgeAgent/genid/1/sign", {"data": b64(b"text")})
     assert refused.value.status == 503
