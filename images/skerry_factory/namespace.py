@@ -31,18 +31,28 @@ class BuildFailedError(FactoryError):
 def run_inside(job: Mapping[str, object], progress: Progress) -> Mapping[str, Any]:
     """Run a job in namespaces of its own, show its steps, and return its result."""
     command = [*UNSHARE, *(() if os.geteuid() == 0 else UNSHARE_USER)]
-    worker = _start([*command, sys.executable, "-m", "skerry_factory.inside"])
+    return converse([*command, sys.executable, "-m", "skerry_factory.inside"], job, progress)
+
+
+def converse(
+    command: Sequence[str], job: Mapping[str, object], progress: Progress
+) -> Mapping[str, Any]:
+    """Start a worker, give it the job, show its steps; it ends before this returns."""
+    worker = _start(command)
     talk: list[str] = []
     listener = threading.Thread(target=_collect, args=(worker.stderr, talk), daemon=True)
     listener.start()
     try:
-        result = _converse(worker, job, progress)
+        result = _listen(worker, job, progress)
     finally:
         # closing its standard input ends the worker wherever it is
         if worker.stdin is not None:
             worker.stdin.close()
         worker.wait()
         listener.join()
+        for stream in (worker.stdout, worker.stderr):
+            if stream is not None:
+                stream.close()
     if result is None:
         told = "".join(f"\n    {line.rstrip()}" for line in talk[-20:])
         raise BuildFailedError(f"the build process ended with status {worker.returncode}{told}")
@@ -67,7 +77,7 @@ def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
         raise FactoryError("program 'unshare' is not installed; install util-linux") from error
 
 
-def _converse(
+def _listen(
     worker: "subprocess.Popen[str]", job: Mapping[str, object], progress: Progress
 ) -> Mapping[str, Any] | None:
     if worker.stdin is None or worker.stdout is None:
