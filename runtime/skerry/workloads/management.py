@@ -6,21 +6,21 @@ socket in the agent's own folder answers nobody else at all.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from skerry.base.clock import Clock
 from skerry.base.fields import text
 from skerry.base.http import HttpError, Request, Response, Router
 from skerry.base.log import Logger
-from skerry.base.peer import Peer, still_same
 from skerry.engine.errors import EngineError
-from skerry.engine.model import Engine, LogQuery, LogStream
+from skerry.engine.model import Engine, LogQuery
 from skerry.identity.client import Identity, IdentityClient
 from skerry.workloads.api import VERSIONS, guarded
 from skerry.workloads.callers import Callers
 from skerry.workloads.deployment import Deployment
 from skerry.workloads.errors import WorkloadsError
 from skerry.workloads.keyring import Keyring
+from skerry.workloads.logs import while_reader_lives
 from skerry.workloads.model import ModuleSpec, details, parse_spec
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings
@@ -29,7 +29,6 @@ from skerry.workloads.times import point_in_time
 
 _PREPARE_SINCE = "2019-01-30"
 _ANSWER_FIRST_SECONDS = 1.0
-_CALLER_CHECK_SECONDS = 5.0
 
 
 class ManagementApi:
@@ -149,7 +148,7 @@ class ManagementApi:
     def _logs(self, request: Request, name: str) -> Response:
         query = self._log_query(request)
         stream = self._modules.logs(name, query)
-        return Response.stream(_while_caller_lives(stream, request.peer), "text/plain")
+        return Response.stream(while_reader_lives(stream, request.peer), "text/plain")
 
     def _log_query(self, request: Request) -> LogQuery:
         query, now = request.query, self._clock.now()
@@ -234,24 +233,3 @@ def _identity(identity: Identity) -> dict[str, object]:
 
 def _not_built(_request: Request) -> Response:
     raise HttpError(501, "not part of this version of Skerry")
-
-
-def _while_caller_lives(stream: LogStream, peer: Peer) -> Iterator[bytes]:
-    """Pass a log on, and end it when its reader has gone although nothing is written to it.
-
-    A silent module would otherwise hold a connection of the caller's budget for ever.
-    """
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_CALLER_CHECK_SECONDS):
-            if not still_same(peer):
-                stream.close()
-                return
-
-    threading.Thread(target=watch, name="log reader", daemon=True).start()
-    try:
-        yield from stream
-    finally:
-        ended.set()
-        stream.close()
