@@ -1,30 +1,26 @@
 """What the verify modules share: the same checks run in a tree (chroot), a device and a machine.
 
-pytest tests/roles -m appliance --hosts=ssh://appliance --ssh-config=FILE --sudo
-pytest tests/roles -m appliance --hosts=/path/of/tree --connection=chroot
+    pytest tests/roles -m appliance --hosts=ssh://appliance --ssh-config=FILE --sudo
+    pytest tests/roles -m appliance --hosts=/path/of/tree --connection=chroot
+
+Each module defines the fixture `seen`: one look at the host. `booted` and `configured` are the same
+for checks of something that runs, or that needs the appliance's configuration; else they skip.
 """
 
 import pytest
-from testinfra.host import Host
 
-
-@pytest.fixture(scope="module")
-def is_booted(host: Host) -> bool:
-    """Whether systemd runs there, or the tree is only looked at."""
-    return str(host.run("systemctl is-system-running").stdout).strip() not in ("offline", "")
+from harness.look import Seen
 
 
 @pytest.fixture
-def booted(host: Host, is_booted: bool) -> Host:
-    """The host, for checks of something that runs."""
-    if not is_booted:
+def booted(seen: Seen) -> Seen:
+    if not seen.booted:
         pytest.skip("the tree is not booted")
-    return host
+    return seen
 
 
 @pytest.fixture
-def configured(booted: Host) -> Host:
-    """The host, for checks of an appliance that has its configuration."""
-    if not booted.file("/etc/skerry/current").exists:
+def configured(booted: Seen) -> Seen:
+    if not booted.configured:
         pytest.skip("the appliance has no configuration yet")
     return booted

@@ -3,82 +3,97 @@
 import pytest
 from testinfra.host import Host
 
+from harness.look import Seen, look
+
 pytestmark = pytest.mark.appliance
 
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+DHCP = "/etc/systemd/network/90-skerry-dhcp.network"
+JOURNAL = "/etc/systemd/journald.conf.d/10-skerry.conf"
+WAIT = "/etc/systemd/system/systemd-networkd-wait-online.service.d/10-skerry.conf"
+SUDOERS = "/etc/sudoers.d/10-skerry"
+FAILED = "systemctl --failed --no-legend --plain"
+SUDO_CHECK = "/usr/sbin/visudo -cq"
+SSHD = "/usr/sbin/sshd -T -C host=localhost,addr=127.0.0.1,user={user}"
+AS_ROOT = SSHD.format(user="root")
+AS_SERVICE = SSHD.format(user="skerry-edge")
+AS_ADMINISTRATOR = SSHD.format(user='"$(getent group sudo | cut -d: -f4 | cut -d, -f1)"')
+READ = {path: f"cat {path}" for path in (DHCP, JOURNAL, WAIT, "/etc/shadow")}
+OWN_KEYS = "authorizedkeysfile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u"
 
-def sshd_settings(host: Host, user: str) -> list[str]:
-    answer = host.run(f"/usr/sbin/sshd -T -C user={user},host=localhost,addr=127.0.0.1")
-    assert answer.rc == 0, answer.stderr
-    return str(answer.stdout).splitlines()
+
+@pytest.fixture(scope="module")
+def seen(host: Host) -> Seen:
+    links = ("systemd-networkd.service", "chrony.service", "ssh.service")
+    paths = [SUDOERS, "/etc/localtime", "/etc/resolv.conf", *(f"{WANTS}/{name}" for name in links)]
+    commands = [FAILED, SUDO_CHECK, AS_ROOT, AS_SERVICE, AS_ADMINISTRATOR, *READ.values()]
+    return look(host, paths, commands)
 
 
-def test_no_unit_has_failed(booted: Host) -> None:
+def test_no_unit_has_failed(booted: Seen) -> None:
     """`systemctl --failed` is empty."""
-    assert booted.check_output("systemctl --failed --no-legend --plain") == ""
+    assert booted.said[FAILED].ok() == ""
 
 
 @pytest.mark.parametrize(
     "setting",
     ["passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no"],
 )
-def test_ssh_takes_keys_of_people_only(booted: Host, setting: str) -> None:
+def test_ssh_takes_keys_of_people_only(booted: Seen, setting: str) -> None:
     """Nobody logs in over SSH with a password or as root."""
-    assert setting in sshd_settings(booted, "root")
+    assert setting in booted.said[AS_ROOT].ok().splitlines()
 
 
-def test_administrators_log_in_with_the_keys_of_the_seed(booted: Host) -> None:
+def test_administrators_log_in_with_the_keys_of_the_seed(booted: Seen) -> None:
     """sshd reads the seed's keys for administrators, and for them only."""
-    members = booted.check_output("getent group sudo").rpartition(":")[2].split(",")
-    assert members != [""]
-    own = ".ssh/authorized_keys /etc/ssh/authorized_keys.d/%u"
-    for_admin = f"authorizedkeysfile {own} /etc/skerry/ssh/authorized_keys"
-    assert for_admin in sshd_settings(booted, members[0])
-    assert f"authorizedkeysfile {own}" in sshd_settings(booted, "skerry-edge")
+    wanted = f"{OWN_KEYS} /etc/skerry/ssh/authorized_keys"
+    assert wanted in booted.said[AS_ADMINISTRATOR].ok().splitlines()
+    assert OWN_KEYS in booted.said[AS_SERVICE].ok().splitlines()
 
 
-def test_sudo_accepts_its_files(host: Host) -> None:
+def test_sudo_accepts_its_files(seen: Seen) -> None:
     """Administrators have sudo without a password, in a file that sudo's own checker accepts."""
-    assert host.file("/etc/sudoers.d/10-skerry").mode == 0o440
-    assert host.run("/usr/sbin/visudo -cq").rc == 0
+    assert seen.file(SUDOERS).mode == 0o440
+    seen.said[SUDO_CHECK].ok()
 
 
-def test_every_account_is_without_a_password(host: Host) -> None:
+def test_every_account_is_without_a_password(seen: Seen) -> None:
     """No account can be logged in to with a password."""
-    shadow = host.check_output("cat /etc/shadow").splitlines()
-    assert [line for line in shadow if not line.split(":")[1].startswith(("!", "*"))] == []
+    shadow = seen.said[READ["/etc/shadow"]].ok().splitlines()
+    open_accounts = [line for line in shadow if not line.split(":")[1].startswith(("!", "*"))]
+    assert open_accounts == []
 
 
-def test_the_network_service_is_enabled(host: Host) -> None:
-    """systemd-networkd starts at boot and has a default for every Ethernet interface."""
-    wants = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service"
-    assert host.file(wants).is_symlink
-    assert host.file("/etc/systemd/network/90-skerry-dhcp.network").contains("DHCP=yes")
+@pytest.mark.parametrize("unit", ["systemd-networkd.service", "chrony.service", "ssh.service"])
+def test_services_of_the_system_start_at_boot(seen: Seen, unit: str) -> None:
+    """Network, clock and SSH are enabled."""
+    assert seen.file(f"{WANTS}/{unit}").link is not None
 
 
-def test_names_are_resolved_by_the_local_resolver(host: Host) -> None:
+def test_every_interface_has_a_default(seen: Seen) -> None:
+    """An Ethernet interface without a file of its own gets its address by DHCP."""
+    assert "DHCP=yes" in seen.said[READ[DHCP]].ok().splitlines()
+
+
+def test_names_are_resolved_by_the_local_resolver(seen: Seen) -> None:
     """/etc/resolv.conf is the stub of systemd-resolved, not a file of the build machine."""
-    target = host.check_output("readlink /etc/resolv.conf")
-    assert target.endswith("/run/systemd/resolve/stub-resolv.conf")
+    link = seen.file("/etc/resolv.conf").link
+    assert link is not None
+    assert link.endswith("/run/systemd/resolve/stub-resolv.conf")
 
 
-def test_the_clock_is_kept(host: Host) -> None:
-    """A time service starts at boot."""
-    assert host.file("/etc/systemd/system/multi-user.target.wants/chrony.service").is_symlink
+def test_the_time_zone_is_set(seen: Seen) -> None:
+    """/etc/localtime leads into the time zone database."""
+    assert (seen.file("/etc/localtime").link or "").startswith("/usr/share/zoneinfo/")
 
 
-def test_the_time_zone_exists(host: Host) -> None:
-    """/etc/localtime leads to a file of the time zone database."""
-    assert host.file("/etc/localtime").linked_to.startswith("/usr/share/zoneinfo/")
-
-
-def test_the_journal_is_bounded(host: Host) -> None:
+def test_the_journal_is_bounded(seen: Seen) -> None:
     """The journal is kept on disk and has a largest size."""
-    told = host.check_output("cat /etc/systemd/journald.conf.d/10-skerry.conf").splitlines()
+    told = seen.said[READ[JOURNAL]].ok().splitlines()
     assert "Storage=persistent" in told
     assert any(line.startswith("SystemMaxUse=") for line in told)
 
 
-def test_a_boot_without_a_network_does_not_wait_long(host: Host) -> None:
-    """The wait for a network is bounded and its failure is none of the boot."""
-    drop_in = "/etc/systemd/system/systemd-networkd-wait-online.service.d/10-skerry.conf"
-    assert "ExecStart=-" in host.check_output(f"cat {drop_in}")
+def test_a_boot_without_a_network_does_not_wait_long(seen: Seen) -> None:
+    """The wait for a network is bounded, and its failure is none of the boot."""
+    assert "\nExecStart=-" in seen.said[READ[WAIT]].ok()

@@ -5,27 +5,38 @@ import json
 import pytest
 from testinfra.host import Host
 
+from harness.look import Seen, look
+
 pytestmark = pytest.mark.appliance
 
+ENABLED = "/etc/systemd/system/multi-user.target.wants/docker.service"
+SOCKET = "/run/docker.sock"
+CHECK = "/usr/sbin/dockerd --validate --config-file /etc/docker/daemon.json"
+INFO = "docker info --format '{{json .}}'"
 
-def test_the_engine_starts_at_boot(host: Host) -> None:
+
+@pytest.fixture(scope="module")
+def seen(host: Host) -> Seen:
+    return look(host, [ENABLED, SOCKET], [CHECK, INFO])
+
+
+def test_the_engine_starts_at_boot(seen: Seen) -> None:
     """docker.service is enabled."""
-    assert host.file("/etc/systemd/system/multi-user.target.wants/docker.service").is_symlink
+    assert seen.file(ENABLED).link is not None
 
 
-def test_the_engine_accepts_its_settings(host: Host) -> None:
+def test_the_engine_accepts_its_settings(seen: Seen) -> None:
     """daemon.json passes the engine's own check."""
-    answer = host.run("/usr/sbin/dockerd --validate --config-file /etc/docker/daemon.json")
-    assert answer.rc == 0, answer.stderr
+    seen.said[CHECK].ok()
 
 
-def test_logs_are_bounded_and_containers_outlive_the_engine(booted: Host) -> None:
+def test_logs_are_bounded_and_containers_outlive_the_engine(booted: Seen) -> None:
     """The running engine has live-restore and the log driver with a largest size."""
-    told = json.loads(booted.check_output("docker info --format '{{json .}}'"))
+    told = json.loads(booted.said[INFO].ok())
     assert (told["LiveRestoreEnabled"], told["LoggingDriver"]) == (True, "local")
 
 
-def test_only_its_group_reaches_the_engine(booted: Host) -> None:
+def test_only_its_group_reaches_the_engine(booted: Seen) -> None:
     """The engine's socket is for root and the group docker."""
-    socket = booted.file("/run/docker.sock")
+    socket = booted.file(SOCKET)
     assert (socket.user, socket.group, socket.mode) == ("root", "docker", 0o660)

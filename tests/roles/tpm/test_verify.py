@@ -3,21 +3,28 @@
 import pytest
 from testinfra.host import Host
 
+from harness.look import Seen, look
+
 pytestmark = pytest.mark.appliance
 
+RULES = "grep -rqs 'tpmrm.*GROUP=\"tss\"' /usr/lib/udev/rules.d"
+DEVICE = "/dev/tpmrm0"
+CLAIMS = ("/sys/class/tpm/tpm0", "/sys/firmware/acpi/tables/TPM2")
 
-def test_the_access_rules_are_installed(host: Host) -> None:
+
+@pytest.fixture(scope="module")
+def seen(host: Host) -> Seen:
+    return look(host, [DEVICE, *CLAIMS], [RULES])
+
+
+def test_the_access_rules_are_installed(seen: Seen) -> None:
     """udev gives the TPM to the group tss."""
-    assert host.run("grep -rqs 'tpmrm.*GROUP=\"tss\"' /usr/lib/udev/rules.d").rc == 0
+    seen.said[RULES].ok()
 
 
-def test_a_tpm_that_the_firmware_names_is_usable(booted: Host) -> None:
+def test_a_tpm_that_the_firmware_names_is_usable(booted: Seen) -> None:
     """Where firmware or kernel tell of a TPM 2.0, /dev/tpmrm0 is there for the group tss."""
-    claimed = any(
-        booted.file(path).exists
-        for path in ("/sys/class/tpm/tpm0", "/sys/firmware/acpi/tables/TPM2")
-    )
-    if not claimed:
+    if all(booted.files[path] is None for path in CLAIMS):
         pytest.skip("this machine has no TPM")
-    device = booted.file("/dev/tpmrm0")
-    assert (device.exists, device.group, device.mode) == (True, "tss", 0o660)
+    device = booted.file(DEVICE)
+    assert (device.group, device.mode) == ("tss", 0o660)
