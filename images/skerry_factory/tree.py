@@ -6,8 +6,10 @@ Everything here happens inside the build's own mount namespace. The tree sees a 
 
 import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from skerry_factory.errors import FactoryError
 
 DEVICE_NODES = ("null", "zero", "full", "random", "urandom", "tty")
 VOLATILE = ("run", "tmp", "var/tmp")
+END_SECONDS = 10.0
+POLL_SECONDS = 0.05
 BUILD_FILES = Path("var/cache/skerry-build")
 
 
@@ -54,19 +58,20 @@ def enterable(root: Path, build_files: Path | None = None) -> Iterator[None]:
         left = processes_in(root)
         if left:
             raise FactoryError(
-                f"process(es) still run in the image tree after the roles: {', '.join(left)}; "
-                "phase install must not start anything"
+                "process(es) still run in the image tree after the roles: "
+                f"{', '.join(left.values())}; phase install must not start anything"
             )
     finally:
+        _end_processes_in(root)
         for mount in reversed(_mounts_below(root)):
             run_command(["umount", "--lazy", mount])
         if build_files is not None:
             (root / BUILD_FILES).rmdir()
 
 
-def processes_in(root: Path) -> list[str]:
-    """Return `name (pid)` of every process whose root folder is the tree, or inside it."""
-    found = []
+def processes_in(root: Path) -> dict[int, str]:
+    """Return pid and `name (pid)` of every process whose root folder is the tree, or inside it."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             seen = (process / "root").readlink()
@@ -74,8 +79,18 @@ def processes_in(root: Path) -> list[str]:
         except OSError:
             continue
         if seen.is_relative_to(root):
-            found.append(f"{name} ({process.name})")
+            found[int(process.name)] = f"{name} ({process.name})"
     return found
+
+
+def _end_processes_in(root: Path) -> None:
+    """End what a failed role left running; it would keep the tree mounted."""
+    deadline = time.monotonic() + END_SECONDS
+    while (left := processes_in(root)) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)
 
 
 def copy_plain_files(source: Path, root: Path) -> None:
