@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     from skerry_factory.demo import Patience, run_demo, table
     from skerry_factory.demo_parts import RealParts
     from skerry_factory.paths import Checkout
+    from skerry_factory.validate import shown
 
     checkout = Checkout.of_package()
     config = options.config or checkout.root / "examples" / "config.toml"
@@ -65,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
         progress=progress,
     )
     demo = run_demo(parts, progress, Patience())
-    shown = table(demo.rows)
+    told = table(demo.rows)
     if demo.done:
-        shown += "\n" + NEXT.format(image=options.image, config=_short(config))
-    show_result(options, demo.as_json(), shown)
+        told += "\n" + NEXT.format(image=options.image, config=shown(config))
+    show_result(options, demo.as_json(), told)
     if not demo.done:
         said = "".join(f"\n    {line}" for line in demo.console.splitlines())
         sys.stderr.write(f"skerry-factory: {demo.problem}\n")
@@ -89,7 +90,3 @@ def _hostname(config: Path) -> str | None:
         raise DefinitionError(problems, "nothing was built")
     name = document.tables.get("hostname")
     return name if isinstance(name, str) else None
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from skerry_factory.errors import FactoryError
 from skerry_factory.progress import Progress, Step
-from skerry_factory.validate import Validation
+from skerry_factory.validate import Validation, shown
 
 SENSOR = "sample-sensor"
 READINGS = 3
@@ -204,8 +204,8 @@ def _validate(demo: Demo, progress: Progress, appliance: Appliance) -> None:
         if not validation.valid:
             failed = [f"{c.area}: {c.name}" for c in validation.checks if c.result == "failed"]
             counts = f"{len(failed)} of {len(validation.checks)} checks failed"
-            raise FactoryError(f"{counts}, see {validation.report}: {'; '.join(failed)}")
-        step.done_as(f"{validation.count('passed')} checks, report: {validation.report}")
+            raise FactoryError(f"{counts}, see {shown(validation.report)}: {'; '.join(failed)}")
+        step.done_as(f"{validation.count('passed')} checks, report: {shown(validation.report)}")
 
 
 @contextmanager

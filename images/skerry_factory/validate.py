@@ -27,7 +27,7 @@ from skerry_factory.paths import Checkout, package_data
 from skerry_factory.ssh import ALIAS, Target, shared_connection
 
 TIMEOUT_SECONDS = 900.0
-FINISHED = re.compile(r"(?P<area>\w+)/test_verify\.py::.*\[ *(?P<percent>\d+)%\]")
+FINISHED = re.compile(r"(?P<area>\w+)/test_verify\.py::.*\[ *\d+%\]")
 """A line that `pytest -v` prints for a finished check."""
 
 
@@ -117,8 +117,14 @@ def table(validation: Validation) -> str:
     for check in validation.checks:
         if check.result == "failed":
             rows += ["", f"× {check.area}: {check.name}", *_indented(check.message)]
-    rows += ["", f"report: {validation.report}"]
+    rows += ["", f"report: {shown(validation.report)}"]
     return "\n".join(rows)
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person would type it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _indented(message: str, lines: int = 12) -> list[str]:
@@ -187,7 +193,7 @@ def _run_pytest(config: Path, junit: Path, checks: Path, waits_for: Callable[[st
             for line in process.stdout or ():
                 lines.append(line)
                 if (done := FINISHED.search(line)) is not None:
-                    waits_for(f"the checks of {done['area']}, {done['percent']} % done")
+                    waits_for(f"the checks of {done['area']}")
         finally:
             limit.cancel()
             process.kill()

@@ -123,11 +123,8 @@ def test_ssh_is_pinned(good: Ran, programs: Path) -> None:
 
 
 def test_progress_is_told(good: Ran) -> None:
-    """Whoever waits learns which area was checked and how far the run is."""
-    assert good.told == [
-        "the checks of base, 50 % done",
-        "the checks of engine, 100 % done",
-    ]
+    """Whoever waits learns which area is checked."""
+    assert good.told == ["the checks of base", "the checks of engine"]
 
 
 def test_only_marked_checks_run(programs: Path, tmp_path: Path) -> None:
