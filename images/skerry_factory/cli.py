@@ -20,6 +20,7 @@ from typing import NoReturn
 import skerry_factory
 from skerry.base.errors import SkerryError
 from skerry_factory import __version__
+from skerry_factory.errors import describe_os_error
 
 PREFIX = "cli_"
 
@@ -46,13 +47,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SkerryError as error:
         sys.stderr.write(f"skerry-factory: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("skerry-factory: interrupted\n")
-        return 130
     except BrokenPipeError:
         # the reader (a pager, head) has gone; Python would complain again when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        sys.stderr.write(f"skerry-factory: {describe_os_error(error)}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("skerry-factory: interrupted\n")
+        return 130
 
 
 def main() -> NoReturn:

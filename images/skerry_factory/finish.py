@@ -56,17 +56,18 @@ def finished_tree(
     with mounted_tree(layers, work) as tree:
         copy_plain_files(definition.overlay, tree.root)
         (tree.root / HOSTNAME).write_text(f"{definition.hostname}\n", "utf-8")
-        _scrub(tree.root)
-        _split(tree.root, data)
+        scrub(tree.root)
+        split(tree.root, data)
         (tree.root / "data").mkdir(exist_ok=True)
         clamp_times([tree.root, data])
-        leaks = [*find_leaks(tree.root), *find_leaks(data), *_other_sources(tree.root, apt_sources)]
+        leaks = [*find_leaks(tree.root), *find_leaks(data), *other_sources(tree.root, apt_sources)]
         if leaks:
             raise HygieneError(leaks)
         yield FinishedTree(tree.root, data)
 
 
-def _scrub(root: Path) -> None:
+def scrub(root: Path) -> None:
+    """Remove what the build left in a tree."""
     remove_from(root, [*REMOVED, *REMOVED_LOGS, *LOGS, *UNREPEATABLE])
     empty_folders(root, EMPTIED)
     machine_id = root / "etc/machine-id"
@@ -74,7 +75,7 @@ def _scrub(root: Path) -> None:
     machine_id.touch(0o444)
 
 
-def _other_sources(root: Path, expected: str) -> list[str]:
+def other_sources(root: Path, expected: str) -> list[str]:
     """Return findings about apt sources that are not those of a sealed image."""
     file = root / "etc/apt/sources.list"
     if file.is_file() and file.read_text("utf-8") != expected:
@@ -82,7 +83,8 @@ def _other_sources(root: Path, expected: str) -> list[str]:
     return []
 
 
-def _split(root: Path, data: Path) -> None:
+def split(root: Path, data: Path) -> None:
+    """Move what outlives a slot to the tree of the data partition."""
     for name, target in PERSISTENT.items():
         source, there = root / name, data / target
         there.parent.mkdir(parents=True, exist_ok=True)

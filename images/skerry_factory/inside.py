@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from skerry.base.errors import SkerryError
+from skerry_factory.errors import describe_os_error
 from skerry_factory.pipeline import Job, build_in_namespace
 
 
@@ -74,6 +75,9 @@ def main() -> int:
         result = build_in_namespace(job, outlet, _end_programs)
     except SkerryError as error:
         outlet.send({"event": "result", "error": str(error)})
+        return 1
+    except OSError as error:
+        outlet.send({"event": "result", "error": describe_os_error(error)})
         return 1
     outlet.send({"event": "result", **result})
     return 0

@@ -55,10 +55,22 @@ def converse(
                 stream.close()
     if result is None:
         told = "".join(f"\n    {line.rstrip()}" for line in talk[-20:])
-        raise BuildFailedError(f"the build process ended with status {worker.returncode}{told}")
+        raise BuildFailedError(
+            f"the build process ended with status {worker.returncode}{told}{_advice(talk)}"
+        )
     if "error" in result:
         raise BuildFailedError(str(result["error"]))
     return result
+
+
+def _advice(talk: Sequence[str]) -> str:
+    """Return what to do when the namespace could not be made."""
+    if os.geteuid() != 0 and any(line.startswith(("unshare:", "newuidmap:")) for line in talk):
+        return (
+            "\n  building without root needs package uidmap and sub-ids, once: "
+            'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "$USER"'
+        )
+    return ""
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[str]":

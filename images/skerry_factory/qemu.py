@@ -48,9 +48,8 @@ def qemu_command(hardware: Hardware, files: Files, ssh_port: int, *, kvm: bool) 
     accelerator = ["-accel", "kvm", "-cpu", "host"]
     if not kvm:
         accelerator = ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
-    drive = (
-        f"if=none,id=disk,file={_escaped(files.disk)},format={files.disk_format},cache=writeback"
-    )
+    # unsafe only against a crash of this machine: what the guest wrote survives the end of QEMU
+    drive = f"if=none,id=disk,file={_escaped(files.disk)},format={files.disk_format},cache=unsafe"
     command = [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", "q35,smm=off"),
         *accelerator,

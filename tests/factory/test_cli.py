@@ -80,6 +80,15 @@ def test_a_disk_without_key_cannot_be_logged_in_to(
     assert "needs --key FILE" in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that cannot be made is told by name, without a traceback."""
+    (tmp_path / "file").touch()
+    assert cli.run(["build", "debian-13-amd64", "--out", str(tmp_path / "file/out")]) == 1
+    assert f"skerry-factory: Not a directory: {tmp_path}/file/out" in capsys.readouterr().err
+
+
 def test_results_can_be_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With `--output json` standard output holds one JSON value and nothing else."""
     assert cli.run(["deb", "--suite", "trixie", "--out", str(tmp_path), "--output", "json"]) == 0
