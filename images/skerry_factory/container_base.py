@@ -1,15 +1,18 @@
 """The layer that all container images share: Debian packages, extracted and stripped.
 
-mmdebstrap's `extract` variant resolves, verifies and unpacks packages and runs nothing of them, so
-the result depends on packages and definition alone: not on root, not on the machine's processor.
-The names and versions stay in /var/lib/dpkg/status, where scanners look for them.
+mmdebstrap's `extract` variant resolves, verifies and unpacks packages; none of their scripts runs.
+Only Python does, to compile what most modules import: one file after another in a process without
+outside influence, so everybody gets the same bytes. Another architecture than the machine's needs
+an emulator for it (qemu-user). The packages' names and versions stay in /var/lib/dpkg/status, where
+scanners look for them.
 
     entries/container-base/<key>/layer.tar.gz, layer.json
 """
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,6 +31,17 @@ KEEP_STATUS = (
 )
 """Run by mmdebstrap once the packages are unpacked: nothing else records what they were."""
 
+COMPILE = """\
+import importlib, py_compile, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+for file in sorted(file for file in files if file and file.endswith(".py")):
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(file, doraise=True, invalidation_mode=mode)
+"""
+"""Unchecked: the files' times are the epoch, and nobody edits them in a container."""
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -38,7 +52,7 @@ class Platform:
     mirror: str | None = None
 
 
-Extract = Callable[[Sequence[str], Platform, Path], None]
+Extract = Callable[[BaseDefinition, Platform, Path], None]
 """Writes a tar archive of packages; `extract_packages` is the one that uses Debian's archive."""
 
 
@@ -49,7 +63,7 @@ def base_layer(
     archive = "packages.tar"
 
     def make(folder: Path) -> None:
-        extract(definition.packages, platform, folder / archive)
+        extract(definition, platform, folder / archive)
         layer = make_layer(stripped_entries(definition, folder / archive))
         (folder / archive).unlink()
         write_layer(layer, folder)
@@ -62,7 +76,7 @@ def base_key(definition: BaseDefinition, platform: Platform) -> str:
     own = Path(__file__)
     code = digest_of_files([own, own.with_name("container_layer.py")])
     entries = {path: repr(entry) for path, entry in definition.entries.items()}
-    lists = [definition.packages, definition.without, definition.keep]
+    lists = [definition.packages, definition.bytecode, definition.without, definition.keep]
     tools = Path("/etc/os-release").read_text("utf-8")
     return key_of(asdict(platform), lists, entries, SOURCE_DATE_EPOCH, tools, code)
 
@@ -72,12 +86,15 @@ def forget_base(definition: BaseDefinition, platform: Platform, cache: Cache) ->
     remove_tree(cache.entry(STEP, base_key(definition, platform)))
 
 
-def extract_packages(packages: Sequence[str], platform: Platform, archive: Path) -> None:
+def extract_packages(definition: BaseDefinition, platform: Platform, archive: Path) -> None:
     """Write a tar archive of the packages and all that they depend on."""
     mode = "root" if os.geteuid() == 0 else "unshare"
     command = ["mmdebstrap", f"--mode={mode}", "--variant=extract", "--format=tar"]
-    command += [f"--architectures={platform.arch}", f"--include={','.join(packages)}"]
-    command += [f"--extract-hook={KEEP_STATUS}", platform.suite, str(archive)]
+    command += [f"--architectures={platform.arch}", f"--include={','.join(definition.packages)}"]
+    compile_some = shlex.join(["python3", "-S", "-P", "-B", "-c", COMPILE, *definition.bytecode])
+    compile_hook = f'PYTHONHASHSEED=0 chroot "$1" {compile_some}'
+    command += [f"--extract-hook={hook}" for hook in (KEEP_STATUS, compile_hook)]
+    command += [platform.suite, str(archive)]
     run_command([*command, *([platform.mirror] if platform.mirror else [])])
 
 

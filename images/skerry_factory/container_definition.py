@@ -23,9 +23,13 @@ CONSEQUENCE = "no container image was built"
 
 @dataclass(frozen=True)
 class BaseDefinition:
-    """The shared layer: Debian packages less what `without` matches and `keep` does not."""
+    """The shared layer: Debian packages less what `without` matches and `keep` does not.
+
+    `bytecode` names the modules that are compiled, with all that they import.
+    """
 
     packages: tuple[str, ...]
+    bytecode: tuple[str, ...]
     without: tuple[str, ...]
     keep: tuple[str, ...]
     entries: Mapping[str, Entry]
@@ -55,6 +59,7 @@ def load_base(checkout: Checkout) -> BaseDefinition:
     tables = _load(BASE, checkout)
     return BaseDefinition(
         packages=tuple(sorted(tables["base"]["packages"])),
+        bytecode=tuple(sorted(tables["base"]["bytecode"])),
         without=tuple(tables["base"]["without"]),
         keep=tuple(tables["base"]["keep"]),
         entries=_entries(tables, checkout),

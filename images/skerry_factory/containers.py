@@ -75,9 +75,9 @@ def build_containers(
     if refresh:
         forget_base(base, platform, store)
 
-    def tell_and_extract(packages: Sequence[str], platform: Platform, archive: Path) -> None:
+    def tell_and_extract(base: BaseDefinition, platform: Platform, archive: Path) -> None:
         progress("mmdebstrap to fetch and unpack Debian packages")
-        extract(packages, platform, archive)
+        extract(base, platform, archive)
 
     layer = base_layer(base, platform, store, tell_and_extract)
     out.mkdir(parents=True, exist_ok=True)

@@ -63,10 +63,12 @@ def running(engine: Moby, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def house(running: House) -> House:
+def house(running: House, engine: Moby) -> House:
     """The device with the sensor in its deployment, and running."""
     deploy(running, CONFIG)
     until(lambda: running.modules().get("sample-sensor") == "running", "the sensor runs")
+    # as process 1 it ignores SIGTERM until Python has set its handlers
+    until(lambda: sensor_lines(engine), "the sensor is up")
     return running
 
 
@@ -136,7 +138,6 @@ def test_a_changed_deployment_is_followed(house: House, engine: Moby) -> None:
         return "INTERVAL_SECONDS=0.1" in found["Config"]["Env"]
 
     until(has_new_value, "the sensor runs with its new interval")
-    # as process 1 it ignores SIGTERM until Python has set its handlers
-    until(lambda: sensor_lines(engine), "the sensor is up")
+    until(lambda: sensor_lines(engine), "the new sensor is up")
     deploy(house, CONFIG[: CONFIG.index("[modules")])
     until(lambda: list(house.modules()) == ["edgeAgent"], "the sensor is removed")

@@ -4,7 +4,6 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,12 @@ import pytest
 
 import skerry_factory.cli as cli
 from skerry_factory.container_base import Platform, base_key
-from skerry_factory.container_definition import container_names, load_base, load_container
+from skerry_factory.container_definition import (
+    BaseDefinition,
+    container_names,
+    load_base,
+    load_container,
+)
 from skerry_factory.containers import (
     ContainerImage,
     build_containers,
@@ -43,7 +47,7 @@ class Bench:
     def out(self) -> Path:
         return self.folder / "out"
 
-    def extract(self, packages: Sequence[str], platform: Platform, archive: Path) -> None:
+    def extract(self, base: BaseDefinition, platform: Platform, archive: Path) -> None:
         self.calls.append(platform)
         with tarfile.open(archive, "w") as tar:
             for name in ("./usr/bin/python3", "./usr/bin/tar", "./usr/share/doc/x/copyright"):
@@ -160,9 +164,10 @@ def test_every_part_of_the_base_has_a_say_in_its_key() -> None:
         base_key(base, Platform("trixie", "arm64")),
         base_key(base, Platform("trixie", "amd64", "http://mirror.example")),
         base_key(replace(base, keep=()), usual),
+        base_key(replace(base, bytecode=()), usual),
         base_key(replace(base, entries={}), usual),
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
 
 
 def test_an_unknown_name_is_told_before_anything_is_fetched(bench: Bench) -> None:
