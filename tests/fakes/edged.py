@@ -99,6 +99,13 @@ class FakeEdged:
         router.add("DELETE", "/identities/{name}", self._delete_identity)
         return router
 
+    def add_agent(self) -> Module:
+        """Show the agent's own container, as edged does."""
+        settings = {"image": "agent:1", "createOptions": {}}
+        spec = {"name": "edgeAgent", "config": {"settings": settings, "env": []}}
+        self.modules["edgeAgent"] = Module(spec, "running", self.clock.now())
+        return self.modules["edgeAgent"]
+
     def ends(self, name: str, code: int) -> None:
         """Let a module end by itself."""
         module = self.modules[name]

@@ -12,21 +12,9 @@ from typing import Protocol
 
 from skerry.agent.deployment import parse_deployment
 from skerry.agent.errors import DeploymentError, SchemaVersionError
+from skerry.agent.memory import after_absence, after_failure, after_success, before, forgive
 from skerry.agent.model import Actual, Deployment, Memory, RuntimeStatus, identity_of
-from skerry.agent.reconcile import (
-    Create,
-    Outlook,
-    Remove,
-    Start,
-    Step,
-    Stop,
-    after_boot,
-    after_failure,
-    after_success,
-    before,
-    forgive,
-    reconcile,
-)
+from skerry.agent.reconcile import Outlook, reconcile
 from skerry.agent.report import (
     BAD_FORMAT,
     BAD_SCHEMA_VERSION,
@@ -37,6 +25,7 @@ from skerry.agent.report import (
     reported,
 )
 from skerry.agent.spec import Surroundings, module_spec
+from skerry.agent.steps import Create, Remove, Start, Step, Stop
 from skerry.agent.store import MemoryStore, Remembered
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.clock import Clock
@@ -73,6 +62,7 @@ class Agent:
     version: str
     boot: str
     _remembered_boot: str = ""
+    _is_at_work: bool = False
     _memory: dict[str, Memory] = field(default_factory=dict)
     _usable: Deployment | None = None
     _said: dict[str, str] = field(default_factory=dict)
@@ -139,9 +129,11 @@ class Agent:
     def _look_back(
         self, deployment: Deployment, actual: Mapping[str, Actual], now: datetime
     ) -> None:
-        if self._remembered_boot != self.boot:
-            self._memory = after_boot(self._memory, actual, deployment)
+        if not self._is_at_work:
+            booted = self._remembered_boot != self.boot
+            self._memory = after_absence(self._memory, actual, deployment, booted=booted)
             self._remembered_boot = self.boot
+            self._is_at_work = True
         kept = {
             name: known
             for name, known in self._memory.items()

@@ -38,6 +38,9 @@ class RuntimeStatus(StrEnum):
     DEAD = "dead"
 
 
+ENDED = (RuntimeStatus.STOPPED, RuntimeStatus.FAILED)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A module of the deployment.

@@ -8,17 +8,20 @@ Rules
 - A module waits until everything it depends on runs, or has ended well and for good.
 - A module that ended is started again as its policy says, min(10 s * 2^n, 300 s) after it ended;
   after 20 restarts it counts as failed. Ten minutes of running clear the count.
-- What ended with the machine or by the agent's own hand is owed a start: at once and uncounted.
+- What ended with the machine, while the agent was away or by its own hand is owed a start: at once
+  and uncounted.
 - A step that failed is tried again with the same growing delay, and never holds up others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from skerry.agent.deployment import spec_digest
+from skerry.agent.memory import delay_after
 from skerry.agent.model import (
     AGENT_MODULE,
+    ENDED,
     Actual,
     Deployment,
     Memory,
@@ -27,44 +30,9 @@ from skerry.agent.model import (
     Status,
     Wanted,
 )
+from skerry.agent.steps import Create, Remove, Start, Step, Stop
 
-COOL_OFF = timedelta(seconds=10)
-LONGEST_COOL_OFF = timedelta(seconds=300)
 MAX_RESTARTS = 20
-INTENSIVE_CARE = timedelta(minutes=10)
-_ENDED = (RuntimeStatus.STOPPED, RuntimeStatus.FAILED)
-
-
-@dataclass(frozen=True)
-class Remove:
-    """Remove a container and its identity."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Create:
-    """Create a container, replacing one of the same name, and start it if it shall run."""
-
-    module: Wanted
-
-
-@dataclass(frozen=True)
-class Start:
-    """Start a container; `again` when it ended by itself, which is counted."""
-
-    name: str
-    again: bool
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Stop a running container."""
-
-    name: str
-
-
-Step = Remove | Create | Start | Stop
 
 
 @dataclass(frozen=True)
@@ -128,62 +96,6 @@ def in_order(deployment: Deployment) -> list[Wanted]:
     return placed
 
 
-def delay_after(count: int) -> timedelta:
-    """Return how long to wait before the next attempt after so many."""
-    return min(COOL_OFF * (1 << min(count, 16)), LONGEST_COOL_OFF)
-
-
-def before(step: Step, known: Memory) -> Memory:
-    """Return the memory of a module before a step: a stop of ours is remembered as ours."""
-    return replace(known, owed=True) if isinstance(step, Stop) else known
-
-
-def after_success(step: Step, known: Memory, now: datetime) -> Memory:
-    """Return the memory of a module after a step has been taken."""
-    match step:
-        case Create(module):
-            return Memory(spec=spec_digest(module))
-        case Start(_, again=True):
-            return Memory(spec=known.spec, restarts=known.restarts + 1, last_restart=now)
-        case Start():
-            return Memory(spec=known.spec, restarts=known.restarts, last_restart=known.last_restart)
-        case _:
-            return replace(known, failures=0, last_failure=None, spec_tried=None, reason="")
-
-
-def after_failure(step: Step, known: Memory, now: datetime, reason: str = "") -> Memory:
-    """Return the memory of a module after a step has failed."""
-    if isinstance(step, Start) and step.again:
-        return replace(known, restarts=known.restarts + 1, last_restart=now, reason=reason)
-    tried = spec_digest(step.module) if isinstance(step, Create) else known.spec
-    failures = known.failures + 1 if known.spec_tried == tried else 1
-    return replace(known, spec_tried=tried, failures=failures, last_failure=now, reason=reason)
-
-
-def forgive(found: Actual, known: Memory, now: datetime) -> Memory:
-    """Clear the restarts of a module that has been running long enough."""
-    if found.status is not RuntimeStatus.RUNNING or found.started is None or not known.restarts:
-        return known
-    if now - found.started >= INTENSIVE_CARE:
-        return replace(known, restarts=0, last_restart=None)
-    return known
-
-
-def after_boot(
-    memory: Mapping[str, Memory], actual: Mapping[str, Actual], deployment: Deployment
-) -> dict[str, Memory]:
-    """Return the memory after the machine started: nobody is blamed for how it went down."""
-    return {
-        name: Memory(
-            spec=memory.get(name, Memory()).spec,
-            owed=name in deployment.modules
-            and deployment.modules[name].restart_policy is not RestartPolicy.NEVER
-            and found.status in _ENDED,
-        )
-        for name, found in actual.items()
-    }
-
-
 def _is_wanted(name: str, deployment: Deployment) -> bool:
     return name == AGENT_MODULE or name in deployment.modules or name in deployment.refused
 
@@ -211,7 +123,7 @@ def _judge(
     if found.status is RuntimeStatus.RUNNING:
         return _Verdict(RuntimeStatus.RUNNING, note=_note(found))
     never_started = found.exited is None and found.started is None
-    if never_started or (known.owed and found.status in _ENDED):
+    if never_started or (known.owed and found.status in ENDED):
         start = Start(module.name, again=False)
         return _unless_cooling(start, known.spec, found, known, now)
     return _judge_ended(module, found, known, now)
@@ -263,7 +175,7 @@ def _judge_ended(module: Wanted, found: Actual, known: Memory, now: datetime) ->
 
 
 def _restarts(policy: RestartPolicy, found: Actual) -> bool:
-    if found.status not in _ENDED:
+    if found.status not in ENDED:
         return False
     match policy:
         case RestartPolicy.NEVER:

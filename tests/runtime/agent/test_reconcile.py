@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.agent.deployment import spec_digest
+from skerry.agent.memory import after_failure, after_success, delay_after, forgive
 from skerry.agent.model import (
     Actual,
     Deployment,
@@ -18,21 +19,8 @@ from skerry.agent.model import (
     Status,
     Wanted,
 )
-from skerry.agent.reconcile import (
-    MAX_RESTARTS,
-    Create,
-    Outlook,
-    Remove,
-    Start,
-    Step,
-    Stop,
-    after_failure,
-    after_success,
-    delay_after,
-    forgive,
-    in_order,
-    reconcile,
-)
+from skerry.agent.reconcile import MAX_RESTARTS, Outlook, in_order, reconcile
+from skerry.agent.steps import Create, Remove, Start, Step, Stop
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SENSOR = Wanted("sensor", "image:1")

@@ -169,6 +169,27 @@ def test_a_reboot_is_nobodys_failure(site: Site) -> None:
     assert site.report["modules"]["once"]["runtimeStatus"] == "failed"
 
 
+def test_what_ended_while_the_agent_was_away_is_nobodys_failure(site: Site) -> None:
+    """As with `skerry system stop`: at once and uncounted, however it ended."""
+    on_failure = module(restartPolicy="on-failure")
+    site.deploy(sensor=on_failure, done=on_failure, once=module(restartPolicy="never"))
+    site.run(10)
+    site.edged.ends("done", 0)
+    agent = site.edged.add_agent()
+    site.edged.clock.advance(100)
+    agent.exited = site.edged.clock.now()
+    site.edged.clock.advance(1)
+    for name in ("sensor", "once"):
+        site.edged.ends(name, 0)
+    site.edged.clock.advance(100)
+    agent.started = site.edged.clock.now()
+    site.changes()
+    site.start_agent()
+    site.run(20)
+    assert site.changes() == ["start sensor"]
+    assert site.report["modules"]["sensor"]["restartCount"] == 0
+
+
 def test_an_agent_without_memory_changes_nothing(site: Site, tmp_path: Path) -> None:
     """The label on the container says what it was made from."""
     site.deploy(sensor=module(env={"A": {"value": "b"}}))

@@ -127,3 +127,16 @@ def test_the_level_of_the_log_is_upstreams(level: str, expected: int) -> None:
     if lines:
         assert lines[-1].startswith("<4> ")
         assert lines[-1].endswith('[WRN] - three module="a b"')
+
+
+def test_the_agent_needs_nothing_but_python() -> None:
+    """Its container carries the standard library, skerry.base and skerry.agent."""
+    program = "import sys; before = set(sys.modules); import skerry.agent.service; "
+    program += "print(*(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    loaded = set(done.stdout.split())
+    own = {name for name in loaded if name.partition(".")[0] == "skerry"}
+    assert {name.split(".")[1] for name in own if "." in name} == {"agent", "base"}
+    assert {name.partition(".")[0] for name in loaded - own} <= sys.stdlib_module_names
