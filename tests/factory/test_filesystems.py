@@ -63,10 +63,7 @@ def test_fat_is_the_same_twice_and_readable(tmp_path: Path) -> None:
         source = tree(tmp_path / f"t{number}", reverse=bool(number))
         make_fat(image, source, size_bytes=64 * MIB, bits=16, label="SEED", own="1234abcd")
     assert images[0].read_bytes() == images[1].read_bytes()
-    assert (
-        subprocess.check_output(["mtype", "-i", images[0], "::/b/c"])
-        == b"content of b/c\n"
-    )
+    assert subprocess.check_output(["mtype", "-i", images[0], "::/b/c"]) == b"content of b/c\n"
 
 
 def test_sparse_copies_keep_holes(tmp_path: Path) -> None:
