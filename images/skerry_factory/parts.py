@@ -67,7 +67,7 @@ def _preload(
     definition: Definition, mirror: str | None, cache: Cache, checkout: Checkout, report: Reporter
 ) -> Path:
     folder = cache.new_folder("preload")
-    with report.step("containers", ", ".join(definition.preload)) as step:
+    with report.step("preload", ", ".join(definition.preload)) as step:
         images = build_containers(
             definition.preload,
             folder,
