@@ -45,8 +45,9 @@ class Run:
         return [task.name for task in self.tasks if not task.skipped]
 
     def succeeded(self) -> "Run":
-        """Return itself; raises AssertionError with the failed tasks otherwise."""
+        """Return itself; raises AssertionError unless tasks ran and none failed."""
         assert self.status == 0, "\n".join(self.failures) or self.output[-3000:]
+        assert self.executed, f"no task ran: {self.output[-3000:]}"
         return self
 
 

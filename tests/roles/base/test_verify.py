@@ -12,6 +12,7 @@ DHCP = "/etc/systemd/network/90-skerry-dhcp.network"
 JOURNAL = "/etc/systemd/journald.conf.d/10-skerry.conf"
 WAIT = "/etc/systemd/system/systemd-networkd-wait-online.service.d/10-skerry.conf"
 SUDOERS = "/etc/sudoers.d/10-skerry"
+LOCALE = "cat /etc/locale.conf"
 FAILED = "systemctl --failed --no-legend --plain"
 SUDO_CHECK = "/usr/sbin/visudo -cq"
 SSHD = "/usr/sbin/sshd -T -C host=localhost,addr=127.0.0.1,user={user}"
@@ -26,7 +27,7 @@ OWN_KEYS = "authorizedkeysfile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%
 def seen(host: Host) -> Seen:
     links = ("systemd-networkd.service", "chrony.service", "ssh.service")
     paths = [SUDOERS, "/etc/localtime", "/etc/resolv.conf", *(f"{WANTS}/{name}" for name in links)]
-    commands = [FAILED, SUDO_CHECK, AS_ROOT, AS_SERVICE, AS_ADMINISTRATOR, *READ.values()]
+    commands = [LOCALE, FAILED, SUDO_CHECK, AS_ROOT, AS_SERVICE, AS_ADMINISTRATOR, *READ.values()]
     return look(host, paths, commands)
 
 
@@ -85,6 +86,11 @@ def test_names_are_resolved_by_the_local_resolver(seen: Seen) -> None:
 def test_the_time_zone_is_set(seen: Seen) -> None:
     """/etc/localtime leads into the time zone database."""
     assert (seen.file("/etc/localtime").link or "").startswith("/usr/share/zoneinfo/")
+
+
+def test_the_locale_is_utf_8_everywhere(seen: Seen) -> None:
+    """The language is the same on every appliance, and its text is UTF-8."""
+    assert "LANG=C.UTF-8" in seen.said[LOCALE].ok().splitlines()
 
 
 def test_the_journal_is_bounded(seen: Seen) -> None:

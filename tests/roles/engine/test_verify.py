@@ -12,12 +12,13 @@ pytestmark = pytest.mark.appliance
 ENABLED = "/etc/systemd/system/multi-user.target.wants/docker.service"
 SOCKET = "/run/docker.sock"
 CHECK = "/usr/sbin/dockerd --validate --config-file /etc/docker/daemon.json"
+NO_PORT = "ss -Hltnp | grep -e containerd -e dockerd || true"
 INFO = "docker info --format '{{json .}}'"
 
 
 @pytest.fixture(scope="module")
 def seen(host: Host) -> Seen:
-    return look(host, [ENABLED, SOCKET], [CHECK, INFO])
+    return look(host, [ENABLED, SOCKET], [CHECK, INFO, NO_PORT])
 
 
 def test_the_engine_starts_at_boot(seen: Seen) -> None:
@@ -40,3 +41,8 @@ def test_only_its_group_reaches_the_engine(booted: Seen) -> None:
     """The engine's socket is for root and the group docker."""
     socket = booted.file(SOCKET)
     assert (socket.user, socket.group, socket.mode) == ("root", "docker", 0o660)
+
+
+def test_the_engine_listens_on_no_port(booted: Seen) -> None:
+    """Nothing of the engine can be reached over a network, the loopback included."""
+    assert booted.said[NO_PORT].ok() == ""
