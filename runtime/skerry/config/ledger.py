@@ -1,7 +1,6 @@
 """What the plan collects for keyd and certd while it goes through the certificates.
 
-Rights are kept per service and in the order in which they were given; upstream's ids throughout
-(azure-iot-edge.md sections 1.2, 1.3 and 1.6).
+Rights are kept per service and in the order in which they were given; upstream's ids throughout.
 """
 
 from collections.abc import Mapping

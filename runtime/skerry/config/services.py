@@ -1,4 +1,4 @@
-"""The settings of each service, in upstream's schema (azure-iot-edge.md sections 1.6 and 2).
+"""The settings of each service, in upstream's schema.
 
 What is at its default is left out where upstream does so: a new default then changes no file.
 """

@@ -1,4 +1,4 @@
-"""edged's settings, upstream's schema (azure-iot-edge.md sections 1.1 and 1.5), complete and typed.
+"""edged's settings, upstream's schema, complete and typed.
 
 `connect` and `listen` have one possible value each in this version, which `skerry config check`
 sees to, so they are not looked at here.
