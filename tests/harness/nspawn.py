@@ -162,7 +162,9 @@ def nspawn(overlay: Overlay, console: int) -> "Iterator[subprocess.Popen[bytes]]
     legacy = [] if Path("/sys/fs/cgroup/cgroup.controllers").exists() else LEGACY
     machine = [*NSPAWN, f"--directory={overlay.root}", *binds, *legacy]
     script = f'{overlay.mount_command()} && exec "$@"'
-    command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *machine]
+    # a test run that is killed takes its device along
+    command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation=private"]
+    command += ["sh", "-c", script, "sh", *machine]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

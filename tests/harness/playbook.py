@@ -71,6 +71,8 @@ def play(
     settings = {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_HOME": str(work / "ansible"),
+        # shared connections are found by host and port, and those of two test devices are the same
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(work / "cp"),
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "PATH": f"{BIN}:{os.environ['PATH']}",
