@@ -9,13 +9,14 @@ On a host with cgroup v1 systemd 257 needs to be told to use it, and Moby needs 
 writable; on a host with cgroup v2 both are so by themselves.
 """
 
+import os
 import shlex
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,15 @@ NSPAWN = (
     "--capability=CAP_SYS_ADMIN,CAP_NET_ADMIN,CAP_MKNOD",
     "--system-call-filter=add_key keyctl bpf",
     "--console=pipe",
+)
+NAMESPACES = (
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
 )
 LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
 CGROUP_UNIT = """[Unit]
@@ -162,9 +172,8 @@ def nspawn(overlay: Overlay, console: int) -> "Iterator[subprocess.Popen[bytes]]
     legacy = [] if Path("/sys/fs/cgroup/cgroup.controllers").exists() else LEGACY
     machine = [*NSPAWN, f"--directory={overlay.root}", *binds, *legacy]
     script = f'{overlay.mount_command()} && exec "$@"'
-    # a test run that is killed takes its device along
-    command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation=private"]
-    command += ["sh", "-c", script, "sh", *machine]
+    # a test run that is killed takes its device along: the kernel ends what is in a PID namespace
+    command = ["setpriv", "--pdeathsig", "KILL", *NAMESPACES, "sh", "-c", script, "sh", *machine]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -182,7 +191,9 @@ def nspawn(overlay: Overlay, console: int) -> "Iterator[subprocess.Popen[bytes]]
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
     """End the machine in order, or by force when it does not end in time."""
-    process.send_signal(signal.SIGTERM)
+    for machine in children_of(process.pid):
+        with suppress(ProcessLookupError):
+            os.kill(machine, signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
@@ -196,9 +207,10 @@ def leader_of(process: "subprocess.Popen[bytes]", work: Path) -> int:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        for child in children_of(process.pid):
-            if is_first_process(child):
-                return child
+        for machine in children_of(process.pid):
+            for child in children_of(machine):
+                if is_first_process(child):
+                    return child
         time.sleep(0.05)
     console = (work / "console").read_text(errors="replace")[-2000:]
     raise DeviceError(f"the device did not start:\n{console}")
