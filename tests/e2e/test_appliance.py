@@ -59,8 +59,8 @@ def test_the_containers_are_not_root(appliance: BootedAppliance) -> None:
     names = appliance.output_of("sudo docker ps --format '{{.Names}}'").split()
     assert set(names) == {"edgeAgent", SENSOR}
     for name in names:
-        uid = appliance.output_of(f"sudo docker exec {name} id -u").strip()
-        assert uid != "0", name
+        pid = appliance.output_of(f"sudo docker inspect -f '{{{{.State.Pid}}}}' {name}").strip()
+        assert appliance.output_of(f"sudo stat -c %u /proc/{pid}").strip() != "0", name
 
 
 def test_the_data_partition_has_grown(appliance: BootedAppliance) -> None:
