@@ -1,10 +1,9 @@
 """The HTTP routes of certd. Reading is free for all who can open the socket; writing is not."""
 
-from collections.abc import Callable
-
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.fields import table, text
-from skerry.base.http import HttpError, Request, Response, Router
+from skerry.base.guard import Guard
+from skerry.base.http import Request, Response, Router
 from skerry.base.log import Logger
 from skerry.certs.errors import CertFileError, ParameterError, UnauthorizedError
 from skerry.certs.issuing import CertIssuer
@@ -24,6 +23,12 @@ class CertsApi:
         self._store = store
         self._issuer = issuer
         self._log = log
+        self._guarded = Guard(
+            log,
+            ParameterError,
+            UnauthorizedError,
+            (CertFileError, OSError, ApiError, UnreachableError),
+        )
 
     def router(self) -> Router:
         """Return the routes."""
@@ -33,21 +38,6 @@ class CertsApi:
         router.add("GET", "/certificates/{cert_id}", self._guarded(self._get))
         router.add("DELETE", "/certificates/{cert_id}", self._guarded(self._delete))
         return router
-
-    def _guarded(self, handler: Callable[..., Response]) -> Callable[..., Response]:
-        def call(request: Request, **parameters: str) -> Response:
-            try:
-                return handler(request, **parameters)
-            except ParameterError as error:
-                raise HttpError(400, str(error)) from error
-            except UnauthorizedError as error:
-                self._log.warning("refused", reason=error)
-                raise HttpError(401, "unauthorized") from error
-            except (CertFileError, OSError, ApiError, UnreachableError) as error:
-                self._log.error("request failed", reason=error)
-                raise HttpError(500, "internal error") from error
-
-        return call
 
     def _create(self, request: Request) -> Response:
         body = request.json_object()

@@ -4,11 +4,10 @@ Rights by kernel uid: root and principals without `idtype` may call everything; 
 `idtype` may ask for the identities of its kinds, a module only for the one of its own name.
 """
 
-from collections.abc import Callable
-
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.fields import text
-from skerry.base.http import HttpError, Request, Response, Router
+from skerry.base.guard import Guard
+from skerry.base.http import Request, Response, Router
 from skerry.base.log import Logger
 from skerry.certs.errors import CertsError
 from skerry.identity.device import DeviceIdentity
@@ -28,7 +27,12 @@ class IdentityApi:
         self._settings = settings
         self._device = device
         self._modules = modules
-        self._log = log
+        self._guarded = Guard(
+            log,
+            ParameterError,
+            UnauthorizedError,
+            (RecordError, OSError, ApiError, UnreachableError, CertsError),
+        )
 
     def router(self) -> Router:
         """Return the routes."""
@@ -48,21 +52,6 @@ class IdentityApi:
         provisioning = self._guarded(self._provisioning)
         router.add("GET", "/identities/provisioning", provisioning, since="2021-12-01")
         return router
-
-    def _guarded(self, handler: Callable[..., Response]) -> Callable[..., Response]:
-        def call(request: Request, **parameters: str) -> Response:
-            try:
-                return handler(request, **parameters)
-            except ParameterError as error:
-                raise HttpError(400, str(error)) from error
-            except UnauthorizedError as error:
-                self._log.warning("refused", reason=error)
-                raise HttpError(401, "unauthorized") from error
-            except (RecordError, OSError, ApiError, UnreachableError, CertsError) as error:
-                self._log.error("request failed", reason=error)
-                raise HttpError(500, "internal error") from error
-
-        return call
 
     def _own(self, request: Request) -> Response:
         principal = self._settings.principal(request.peer.uid)

@@ -5,13 +5,14 @@ Only calls that name a key id are authorised; a handle is a capability by itself
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skerry.base.fields import b64, octets, table, text
-from skerry.base.http import HttpError, Request, Response, Router
+from skerry.base.guard import Guard
+from skerry.base.http import Request, Response, Router
 from skerry.base.log import Logger
 from skerry.keys import crypto
 from skerry.keys.crypto import KeyPair
@@ -40,6 +41,13 @@ class KeysApi:
         self._settings = settings
         self._store = store
         self._log = log
+        self._guarded = Guard(
+            log,
+            ParameterError,
+            UnauthorizedError,
+            (KeyFileError, OSError),
+            trouble="key store failed",
+        )
         self._writing = threading.Lock()
         if not store.has(HANDLE_KEY_ID):
             store.put_symmetric(HANDLE_KEY_ID, secrets.token_bytes(SYMMETRIC_BYTES))
@@ -65,21 +73,6 @@ class KeysApi:
         ):
             router.add(method, path, self._guarded(handler))
         return router
-
-    def _guarded(self, handler: Callable[..., Response]) -> Callable[..., Response]:
-        def call(request: Request, **parameters: str) -> Response:
-            try:
-                return handler(request, **parameters)
-            except ParameterError as error:
-                raise HttpError(400, str(error)) from error
-            except UnauthorizedError as error:
-                self._log.warning("refused", reason=error)
-                raise HttpError(401, "unauthorized") from error
-            except (KeyFileError, OSError) as error:
-                self._log.error("key store failed", reason=error)
-                raise HttpError(500, "internal error") from error
-
-        return call
 
     def _create_key(self, request: Request) -> Response:
         body = request.json_object()
