@@ -2,9 +2,9 @@
 
     <cache>/lock                     held while a build runs
     <cache>/entries/<step>/<key>/    one result: a folder, written whole or not at all
-    <cache>/work/<random>/           what a running build writes; the next build removes left-overs
+    <cache>/making/<random>/         what a running build writes; the next build removes left-overs
 
-An entry is made in `work` and renamed into place, so a crash leaves no half entry. Entries are
+An entry is made in `making` and renamed into place, so a crash leaves no half entry. Entries are
 never changed afterwards. Folders may belong to sub-ids of the operator: they are removed from
 inside the namespace of a build.
 """
@@ -50,7 +50,7 @@ class Cache:
         return entry
 
     def store(self, step: str, key: str, folder: Path) -> Path:
-        """Make a folder of `work` the result of a step; a result that is there already stays."""
+        """Make a folder of `making` the result of a step; a result that is there already stays."""
         entry = self.entry(step, key)
         entry.parent.mkdir(parents=True, exist_ok=True)
         if entry.is_dir():
@@ -61,13 +61,13 @@ class Cache:
 
     def new_folder(self, name: str) -> Path:
         """Make an empty folder for what is being written."""
-        folder = self.root / "work" / f"{name}.{secrets.token_hex(6)}"
+        folder = self.root / "making" / f"{name}.{secrets.token_hex(6)}"
         folder.mkdir(parents=True)
         return folder
 
     def remove_leftovers(self) -> None:
         """Remove what builds that were killed left behind; call with the lock held."""
-        remove_tree(self.root / "work")
+        remove_tree(self.root / "making")
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def test_a_build_is_whole_and_leaves_nothing(
         "small.qcow2",
         "small.raw",
     ]
-    assert not (house / "cache/work").exists()
+    assert not (house / "cache/making").exists()
     assert not build().changed
 
 
@@ -260,7 +260,7 @@ def test_a_killed_build_leaves_nothing_running(
     assert not (out / "manifest.json").exists()
     assert build("true").changed
     assert not list(out.glob(".building-*"))
-    assert not (house / "cache/work").exists()
+    assert not (house / "cache/making").exists()
 
 
 def running() -> list[str]:

@@ -35,7 +35,7 @@ def test_a_failed_step_leaves_no_entry(tmp_path: Path) -> None:
         cache.fetch("step", "k", fail)
     assert not cache.has("step", "k")
     cache.remove_leftovers()
-    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "making").exists()
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:

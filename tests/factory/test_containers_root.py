@@ -52,4 +52,4 @@ def test_everyone_builds_the_same_images(folder: Path) -> None:
     become = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]
     assert build(theirs, *become) == build(mine)
     assert (theirs / "out/agent.tar").owner() == USER
-    assert not list(theirs.glob("cache/work/*"))
+    assert not list(theirs.glob("cache/making/*"))
