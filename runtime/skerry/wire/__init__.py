@@ -1,0 +1,1 @@
+"""Codecs and formats of the wire protocols; nothing here does I/O."""
