@@ -146,6 +146,9 @@ class HttpsClient:
                 )
                 with connection.getresponse() as response:
                     data = self._body(response)
+                if overdue.is_set():
+                    # A body that ends with the connection looks whole when it was cut.
+                    raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
             late = overdue.is_set()
             _refuse(target, TimeoutError() if late else error, self._timeout_seconds)
