@@ -6,10 +6,12 @@
 
 By default the disk is only read: writes go to an overlay that ends with the machine and is as large
 as `size_bytes`, so that growing at first boot happens. Both programs are children of this process
-and are ended by process id.
+and are ended by process id; should this process be killed, the kernel ends them, and the next
+machine sweeps up the folder that stayed.
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -20,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from skerry_factory.command import run_command
+from skerry_factory.command import bound_command, run_command
 from skerry_factory.errors import MachineError
 from skerry_factory.qemu import (
     FIRMWARE_VARIABLES,
@@ -36,6 +38,7 @@ POLL_SECONDS = 0.2
 SSH_TRY_SECONDS = 20.0
 END_SECONDS = 10.0
 SHOWN_CONSOLE_LINES = 30
+FOLDER_PREFIX = "skerry-vm-"
 SSH_OPTIONS = (
     *("-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
     # the machine was made a moment ago and listens on loopback only
@@ -71,7 +74,8 @@ class Machine:
 
     def __enter__(self) -> Self:
         require_firmware()
-        self._temporary = Path(tempfile.mkdtemp(prefix="skerry-vm-"))
+        _sweep()
+        self._temporary = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
         try:
             self._files = self._prepare(self._folder or self._temporary, self._temporary)
             self._start(self._files)
@@ -191,20 +195,15 @@ class Machine:
 
     def _spawn(self, command: Sequence[str]) -> None:
         talk = self._short() / f"{command[0]}.log"
-        try:
-            with talk.open("wb") as output:
-                child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    # Ctrl-C is for this process, which then ends the machine in order
-                    start_new_session=True,
-                )
-        except FileNotFoundError as error:
-            raise MachineError(
-                f"program {command[0]!r} is not installed; install requirements/system-packages.txt"
-            ) from error
+        with talk.open("wb") as output:
+            child = subprocess.Popen(
+                bound_command(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C is for this process, which then ends the machine in order
+                start_new_session=True,
+            )
         self._children.append(child)
 
     def _wait(
@@ -273,3 +272,11 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _sweep() -> None:
+    """Remove the folders of machines whose process was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*-*"):
+        owner = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)

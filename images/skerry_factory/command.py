@@ -5,6 +5,7 @@ whatever the operator's shell exports; only what is named in KEPT passes (proxie
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,13 @@ def build_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
+def bound_command(command: Sequence[str]) -> list[str]:
+    """Return a command line for a child that is killed when this process ends, however it ends."""
+    if shutil.which(command[0]) is None:
+        raise _missing(command[0])
+    return ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", *command]
+
+
 def run_command(
     command: Sequence[str],
     *,
@@ -55,11 +63,15 @@ def run_command(
             check=False,
         )
     except FileNotFoundError as error:
-        raise FactoryError(
-            f"program {command[0]!r} is not installed; install requirements/system-packages.txt"
-        ) from error
+        raise _missing(command[0]) from error
     except subprocess.TimeoutExpired as error:
         raise FactoryError(f"{command[0]} did not end within {timeout_seconds:.0f} s") from error
     if done.returncode != 0:
         raise CommandError(command, done.returncode, done.stdout)
     return done.stdout
+
+
+def _missing(program: str) -> FactoryError:
+    return FactoryError(
+        f"program {program!r} is not installed; install requirements/system-packages.txt"
+    )

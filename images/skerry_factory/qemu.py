@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry_factory.command import bound_command
 from skerry_factory.errors import FactoryError
 
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
@@ -111,7 +112,10 @@ def _firmware_speaks_under_kvm() -> bool:
         command += ["-accel", "kvm", "-cpu", "host", "-m", "256", *_firmware(variables)]
         command += ["-display", "none", "-serial", f"file:{console}"]
         probe = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            bound_command(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             deadline = time.monotonic() + PROBE_SECONDS

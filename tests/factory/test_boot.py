@@ -2,13 +2,15 @@
 
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from fakes import qemu
 from skerry_factory.boot import Machine
-from skerry_factory.errors import MachineError
+from skerry_factory.errors import FactoryError, MachineError
 from skerry_factory.qemu import Files, Hardware, kvm_is_usable, qemu_command
 
 
@@ -97,12 +99,46 @@ def test_a_machine_that_ends_by_itself(disk: Path, tmp_path: Path) -> None:
             machine.wait_for_console("ready!", 10)
 
 
+KILLED_IN_THE_MIDDLE = """
+import os, signal, sys
+from pathlib import Path
+from skerry_factory.boot import Machine
+with Machine(Path(sys.argv[1])) as machine:
+    tasks = Path("/proc/self/task").glob("*/children")
+    print(machine.console_path.parent, *[pid for task in tasks for pid in task.read_text().split()])
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.usefixtures("behaves")
+def test_nothing_runs_on_after_a_kill(disk: Path, tmp_path: Path) -> None:
+    """A killed factory takes its machine along, and the next one removes the folder it left."""
+    command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(disk)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    folder, *pids = killed.stdout.split()
+    assert (killed.returncode, len(pids), Path(folder).is_dir()) == (-9, 2, True)
+    deadline = time.monotonic() + 10
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} still run"
+        time.sleep(0.05)
+    with Machine(disk):
+        assert not Path(folder).exists()
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_a_missing_program_is_named(
     disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without swtpm the message says what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MachineError, match=r"'swtpm' is not installed; install requirements"):
+    with pytest.raises(FactoryError, match=r"'swtpm' is not installed; install requirements"):
         Machine(disk).__enter__()
 
 
