@@ -53,6 +53,7 @@ class Suite:
     release: str
     depends: tuple[str, ...]
     recommends: tuple[str, ...]
+    suggests: tuple[str, ...]
 
 
 def build_deb(suite: str, out: Path, *, checkout: Checkout | None = None) -> Path:
@@ -68,6 +69,7 @@ def build_deb(suite: str, out: Path, *, checkout: Checkout | None = None) -> Pat
         installed_size=sum(len(entry.data) // 1024 + 1 for entry in tree.values()),
         depends=", ".join(target.depends),
         recommends=", ".join(target.recommends),
+        suggests=", ".join(target.suggests),
     )
     members = {"control": Entry(fields.encode()), "md5sums": Entry(md5sums(tree))}
     members |= {name: Entry(data, 0o755) for name, data in scripts.items()}
@@ -92,12 +94,13 @@ def read_suite(name: str, file: Path) -> Suite:
             f"suite {name!r} has no runtime package; expected one of {', '.join(sorted(suites))}"
         )
     table = suites[name]
-    return Suite(name, table["release"], tuple(table["depends"]), tuple(table["recommends"]))
+    lists = (tuple(table[kind]) for kind in ("depends", "recommends", "suggests"))
+    return Suite(name, table["release"], *lists)
 
 
 def package_version(suite: Suite, tree: Tree, more: list[bytes]) -> str:
     """Return Skerry's version, the suite's release and the start of the content's sha256."""
-    digest = hashlib.sha256("\n".join(suite.depends + suite.recommends).encode())
+    digest = hashlib.sha256("\n".join(suite.depends + suite.recommends + suite.suggests).encode())
     for name, entry in sorted(tree.items()):
         digest.update(f"\0{name}\0{entry.mode:o}\0".encode() + entry.data)
     for data in more:

@@ -89,7 +89,7 @@ def test_the_lab_and_the_factory_stay_out(package: Path) -> None:
 def test_every_dependency_of_the_distribution_is_one_of_the_package(package: Path) -> None:
     """What pyproject.toml requires at run time is a Debian package that the package depends on."""
     depends = content(package, "control.tar.xz", "control")
-    for library in ("h11", "docker", "cryptography"):
+    for library in ("h11", "docker", "cryptography", "yaml"):
         assert f"python3-{library}" in depends
 
 
