@@ -1,8 +1,9 @@
 """The bench: measured figures, their form in JSON, and the table made of them.
 
 A figure is the median of its runs, with the smallest and largest beside it. A target is a bound
-from above, on the value or, where a peer was measured in the same run, on the ratio to the peer's
-median. A missed target is shown as missed and fails nothing: a measurement is not a test.
+from above (of a rate, unit `…/s`, from below), on the value or, where a peer was measured in the
+same run, on the ratio to the peer's median. A missed target is shown as missed and fails nothing:
+a measurement is not a test.
 
     bench/results/latest.json   docs/interfaces.md section 8
     bench/README.md             the table, between two markers
@@ -61,8 +62,17 @@ def summarise(
         target,
         None if peer is None else round(peer, 3),
         None if ratio is None else round(ratio, 3),
-        None if target is None else bounded <= target,
+        None if target is None else (bounded >= target if _is_rate(unit) else bounded <= target),
     )
+
+
+def _is_rate(unit: str) -> bool:
+    return unit.endswith("/s")
+
+
+def read_lines(path: Path) -> list[Result]:
+    """Return the figures of a file that has one as JSON on each line, as tests/perf writes it."""
+    return [Result(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
 
 
 def machine(kvm: str) -> dict[str, object]:
@@ -103,7 +113,11 @@ def table(described: dict[str, object], results: Sequence[Result]) -> str:
 
 
 def _row(result: Result) -> str:
-    target = "" if result.target is None else f"≤ {result.target:g}"
+    target = (
+        ""
+        if result.target is None
+        else f"{'≥' if _is_rate(result.unit) else '≤'} {result.target:g}"
+    )
     if result.target is not None:
         target += " × peer" if result.ratio is not None else f" {result.unit}"
     cells = [

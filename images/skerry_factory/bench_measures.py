@@ -4,6 +4,9 @@ Peers are measured in turn with what they are compared to, so that a busy machin
 cold build has a cache of its own. Memory is read when the services that rest have gone to rest.
 """
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from skerry_factory.bench import Result, summarise
+import pytest
+
+from skerry_factory.bench import Result, read_lines, summarise
 from skerry_factory.bootstrap import plan_bootstrap
 from skerry_factory.build import build_image
 from skerry_factory.cache import remove_tree
@@ -127,6 +132,32 @@ class Bench:
         file.write_text(changed, "utf-8")
         out = self.work / f"out-changed-{run}"
         return lambda: self._build(load_definition(file), out, cache)
+
+
+def services(checkout: Checkout, work: Path) -> list[Result]:
+    """Return the figures of tests/perf: the services as processes on this machine."""
+    figures = work / "figures"
+    figures.touch()
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "perf",
+        str(checkout.root / "tests/perf"),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=checkout.root,
+        env={**os.environ, "SKERRY_FIGURES": str(figures)},
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        check=False,
+    )
+    if done.returncode not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise FactoryError(f"the measurements of tests/perf failed (pytest {done.returncode})")
+    return read_lines(figures)
 
 
 def timed(work: Callable[[], object]) -> float:

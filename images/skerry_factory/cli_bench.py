@@ -19,6 +19,9 @@ def register(subparsers: "Subparsers") -> None:
     )
     parser.add_argument("--image", default=IMAGE, metavar="ID", help=f"default: {IMAGE}")
     parser.add_argument(
+        "--services-only", action="store_true", help="only tests/perf; shown and not written"
+    )
+    parser.add_argument(
         "--runs", type=int, default=RUNS, metavar="N", help=f"of each figure (default: {RUNS})"
     )
 
@@ -29,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
     from skerry_factory.bench import document, machine, table, write
-    from skerry_factory.bench_measures import Bench
+    from skerry_factory.bench_measures import Bench, services
     from skerry_factory.cache import remove_tree
     from skerry_factory.definition import find_definition
     from skerry_factory.paths import Checkout
@@ -47,8 +50,13 @@ def run(options: argparse.Namespace) -> int:
             progress=progress_of_terminal(),
             runs=options.runs,
         )
+        if options.services_only:
+            results = services(checkout, work)
+            described = machine("none")
+            show_result(options, document(described, results), table(described, results))
+            return 0
         cache, out = work / f"cache-{options.runs - 1}", work / f"out-{options.runs - 1}"
-        results = [*bench.builds(), *bench.appliance(cache, out)]
+        results = [*bench.builds(), *bench.appliance(cache, out), *services(checkout, work)]
         described = machine("with KVM" if kvm_is_usable(cache) else "emulated")
         remove_tree(cache)
     write(checkout.root / "bench", described, results)

@@ -1,11 +1,12 @@
 """Bench figures: median and spread, targets, and the page that shows them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from skerry_factory.bench import Result, machine, summarise, write
+from skerry_factory.bench import Result, machine, read_lines, summarise, write
 
 PAGE = "# bench\n\nHow.\n\n<!-- table -->\nold\n<!-- /table -->\n\nAfter.\n"
 
@@ -20,6 +21,23 @@ def test_the_value_is_the_median() -> None:
 def test_a_missed_target_is_told() -> None:
     """A median over the target is not met."""
     assert summarise("memory", [61.0], "MB", target=60).met is False
+
+
+@pytest.mark.parametrize(("own", "met"), [(1200.0, True), (800.0, False)])
+def test_the_target_of_a_rate_is_a_lower_bound(tmp_path: Path, own: float, met: bool) -> None:
+    """More of a rate is better, and the table says so."""
+    result = summarise("sign", [own], "1/s", target=1000)
+    assert result.met is met
+    (tmp_path / "README.md").write_text(PAGE)
+    write(tmp_path, machine("none"), [result])
+    assert "| ≥ 1000 1/s |" in (tmp_path / "README.md").read_text()
+
+
+def test_figures_of_other_programs_are_read(tmp_path: Path) -> None:
+    """tests/perf leaves a line of JSON for each figure."""
+    result = summarise("sign", [1200.0, 1300.0], "1/s", target=1000)
+    (tmp_path / "figures").write_text(f"{json.dumps(asdict(result))}\n" * 2)
+    assert read_lines(tmp_path / "figures") == [result, result]
 
 
 def test_without_a_target_nothing_is_met_or_missed() -> None:
