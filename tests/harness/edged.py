@@ -145,7 +145,12 @@ class House:
         self.thread.start()
         self.edged.supervisor.start()
 
-    def spawn(self) -> None:
+    def spawn_security(self) -> None:
+        """Run keyd, certd and identityd as processes."""
+        for name in ("keyd", "certd", "identityd"):
+            self.services.start(name)
+
+    def spawn(self, *, log_level: str = "debug") -> None:
         """Run edged as a process, and wait until its socket answers."""
         before = self.log().count("started settings")
         with (self.folder / "edged.log").open("a") as log:
@@ -153,7 +158,7 @@ class House:
                 [sys.executable, "-m", "skerry.workloads.service", *self.arguments()],
                 stderr=log,
                 text=True,
-                env={**os.environ, "SKERRY_IMAGES": str(self.images), "SKERRY_LOG": "debug"},
+                env={**os.environ, "SKERRY_IMAGES": str(self.images), "SKERRY_LOG": log_level},
             )
         until(lambda: self.log().count("started settings") > before, "edged starts")
 
