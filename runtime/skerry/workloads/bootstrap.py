@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
 from skerry.base.files import write_atomic
 from skerry.base.log import Logger
 from skerry.engine.errors import EngineConflictError
@@ -68,10 +69,13 @@ class Bootstrap:
             ("images", self._images.load_missing),
         ]
 
-    def forget_identity(self) -> None:
-        """Have the device provisioned again; the next start compares anew."""
-        shutil.rmtree(self._cache, ignore_errors=True)
+    def reprovision(self) -> None:
+        """Have the device provisioned again; the next start makes every container anew.
+
+        Until identityd has the new identity nothing changes here: the modules keep the old one.
+        """
         self._identities.reprovision()
+        shutil.rmtree(self._cache, ignore_errors=True)
 
     def ensure_edge_ca(self) -> None:
         """Check the edge CA, make it anew where it is due; it is looked at again when it is."""
@@ -85,7 +89,11 @@ class Bootstrap:
 
     def _identify(self) -> None:
         if not self._reprovisioned:
-            self.forget_identity()
+            try:
+                self._identities.reprovision()
+            except SkerryError as error:
+                # without the network a device goes on as what it was
+                self._log.warning("not provisioned again; the former identity serves", reason=error)
             self._reprovisioned = True
         self._device.set(self._identities.device())
 

@@ -105,7 +105,7 @@ class Supervisor:
 
     def _reprovision(self) -> None:
         try:
-            self._bootstrap.forget_identity()
+            self._bootstrap.reprovision()
         except SkerryError as error:
             self._log.error("not provisioned again", reason=error)
             return

@@ -204,6 +204,32 @@ def test_the_device_can_be_provisioned_again(house: House, engine: DockerEngine)
     assert agent_runs(engine)
 
 
+def test_a_failed_provisioning_leaves_the_device_what_it_was(
+    house: House, engine: DockerEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With identityd out of reach edged says so and runs on, and so do the modules."""
+    house.caller = engine.containers["edgeAgent"].id
+    house.services.socket("identityd").unlink()
+    house.client().post("/device/reprovision")
+    until(lambda: any("not provisioned again" in m for m in caplog.messages), "edged says so")
+    assert house.thread is not None
+    assert house.thread.is_alive()
+    assert (house.state / "cache" / "provisioning_state").exists()
+    assert agent_runs(engine)
+
+
+def test_provisioning_at_every_start_is_tried_and_not_waited_for(
+    stopped: House, engine: DockerEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device that always provisions at its start comes up with the identity that it has."""
+    stopped.configure(f'auto_reprovisioning_mode = "AlwaysOnStartup"\n{CONFIG}')
+    stopped.host()
+    until(lambda: any("former identity serves" in m for m in caplog.messages), "edged says so")
+    stopped.host_security()
+    until(lambda: agent_runs(engine), "the agent runs")
+    assert sum("former identity serves" in m for m in caplog.messages) == 1
+
+
 def test_bad_settings_end_with_153(stopped: House) -> None:
     """Settings that cannot be used are named on standard error, and systemd stays away."""
     stopped.services.configure("edged", 'hostname = "house"\n[agent]\nname = "edgeAgent"\n')
