@@ -15,6 +15,7 @@ from skerry.base.guard import Guard
 from skerry.base.http import Request, Response, Router
 from skerry.base.log import Logger
 from skerry.keys import crypto
+from skerry.keys.blocks import sign_block
 from skerry.keys.crypto import KeyPair
 from skerry.keys.errors import KeyFileError, ParameterError, UnauthorizedError
 from skerry.keys.handle import seal, unseal
@@ -177,9 +178,11 @@ class KeysApi:
             ciphertext = crypto.encrypt(key, iv, aad, plaintext)
         elif algorithm == "RSA-PKCS1":
             ciphertext = crypto.sign_digest_info(self._pair(body), plaintext)
+        elif algorithm == "RSA-NO-PADDING":
+            ciphertext = sign_block(self._pair(body), plaintext)
         else:
             raise ParameterError(
-                f"algorithm {algorithm!r} is not known; expected AEAD or RSA-PKCS1"
+                f"algorithm {algorithm!r} is not known; expected AEAD, RSA-PKCS1 or RSA-NO-PADDING"
             )
         return Response.json({"ciphertext": b64(ciphertext)})
 

@@ -73,6 +73,11 @@ class KeysClient:
         body = {"keyHandle": handle, "algorithm": "RSA-PKCS1", "plaintext": _b64(digest_info)}
         return _unb64(self._service.post("/encrypt", body), "ciphertext")
 
+    def sign_rsa_block(self, handle: str, block: bytes) -> bytes:
+        """Return RSA's private operation on the encoding of a signature, padded by the caller."""
+        body = {"keyHandle": handle, "algorithm": "RSA-NO-PADDING", "plaintext": _b64(block)}
+        return _unb64(self._service.post("/encrypt", body), "ciphertext")
+
     def encrypt(self, handle: str, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """Encrypt under AES-256-GCM; never use an IV twice with the same key."""
         body = {**_aead(handle, iv, aad), "plaintext": _b64(plaintext)}
@@ -86,6 +91,22 @@ class KeysClient:
     def _sign(self, handle: str, algorithm: str, parameters: dict[str, str]) -> bytes:
         body = {"keyHandle": handle, "algorithm": algorithm, "parameters": parameters}
         return _unb64(self._service.post("/sign", body), "signature")
+
+
+class KeydSigner:
+    """A key pair in keyd as `skerry.keys.tls.use_key` wants it."""
+
+    def __init__(self, keys: KeysClient, handle: str) -> None:
+        self._keys = keys
+        self._handle = handle
+
+    def sign_ecdsa(self, digest: bytes) -> bytes:
+        """Return the DER signature of a digest."""
+        return self._keys.sign_ecdsa(self._handle, digest)
+
+    def rsa_private(self, block: bytes) -> bytes:
+        """Return the private operation on the encoding of a signature."""
+        return self._keys.sign_rsa_block(self._handle, block)
 
 
 def _aead(handle: str, iv: bytes, aad: bytes) -> dict[str, object]:

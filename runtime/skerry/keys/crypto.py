@@ -32,11 +32,12 @@ _HASH_BY_SIZE: dict[int, hashes.HashAlgorithm] = {
     48: hashes.SHA384(),
     64: hashes.SHA512(),
 }
-_DIGEST_INFO = {
+DIGEST_INFO = {
     bytes.fromhex("3031300d060960864801650304020105000420"): 32,
     bytes.fromhex("3041300d060960864801650304020205000430"): 48,
     bytes.fromhex("3051300d060960864801650304020305000440"): 64,
 }
+"""What a DER DigestInfo begins with -> bytes of the digest that follows."""
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
@@ -79,7 +80,7 @@ def sign_digest_info(pair: KeyPair, digest_info: bytes) -> bytes:
     """
     if not isinstance(pair, rsa.RSAPrivateKey):
         raise ParameterError("the key pair is EC; RSA-PKCS1 needs an RSA key, EC signs by ECDSA")
-    for prefix, size in _DIGEST_INFO.items():
+    for prefix, size in DIGEST_INFO.items():
         if digest_info.startswith(prefix) and len(digest_info) == len(prefix) + size:
             digest = digest_info[len(prefix) :]
             return pair.sign(digest, padding.PKCS1v15(), utils.Prehashed(_hash(digest)))
@@ -88,7 +89,7 @@ def sign_digest_info(pair: KeyPair, digest_info: bytes) -> bytes:
 
 def digest_info(digest: bytes) -> bytes:
     """Return the DER DigestInfo of a SHA-2 digest, what `sign_digest_info` takes."""
-    prefixes = {size: prefix for prefix, size in _DIGEST_INFO.items()}
+    prefixes = {size: prefix for prefix, size in DIGEST_INFO.items()}
     return prefixes[len(digest)] + digest
 
 
