@@ -122,6 +122,14 @@ class Services:
         process.kill()
         process.communicate()
 
+    def take_away(self, name: str) -> None:
+        """End a hosted service, and nothing listens on its socket any more."""
+        for server, thread in self.hosted:
+            if thread.name == name:
+                server.stop()
+                thread.join()
+        self.socket(name).unlink()
+
     def stop(self) -> None:
         """End all services."""
         for name in list(self.running):

@@ -39,7 +39,7 @@ SIGN = """
 import socket, sys, threading, time
 callers, seconds = int(sys.argv[1]), float(sys.argv[2])
 body = b'{"keyId":"primary","algo":"HMACSHA256","data":"aGVsbG8="}'
-request = (b"POST /modules/%24edgeAgent/genid/1/sign?api-version=2020-07-07 HTTP/1.1\\r\\n"
+request = (b"POST /modules/%%24edgeAgent/genid/1/sign?api-version=2020-07-07 HTTP/1.1\\r\\n"
            b"Host: localhost\\r\\nContent-Length: %d\\r\\n\\r\\n%b" % (len(body), body))
 counts = []
 def run():

@@ -1,19 +1,30 @@
 """Calls to a service of Skerry over its unix socket.
 
-A connection per call: connecting to a unix socket costs less than keeping a pool right through
-restarts and idle exits. Only the standard library is used: the containers carry this module too.
+Invariants
+- A connection is kept for the next call: a new one costs five times as much as the call. A kept
+  one is used only while the service has not closed its end, so restarts and idle exits go
+  unnoticed, and no request is ever sent twice.
+- At most `_MAX_AT_ONCE` calls are under way, fewer than the service allows one user; more wait.
+
+Only the standard library is used: the containers carry this module too.
 """
 
 import http.client
 import json
+import select
 import socket
+import threading
+import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
 from skerry.base.errors import SkerryError
 
 _READ_BYTES = 64 * 1024
+_MAX_AT_ONCE = 8
+_MAX_KEPT = 4
 
 
 class ApiError(SkerryError):
@@ -35,6 +46,9 @@ class ServiceClient:
         self._socket_path = socket_path
         self._api_version = api_version
         self._timeout_seconds = timeout_seconds
+        self._at_once = threading.BoundedSemaphore(_MAX_AT_ONCE)
+        self._kept: list[_UnixConnection] = []
+        weakref.finalize(self, _close_all, self._kept)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> object:
         return self._json("GET", path, None, query)
@@ -56,6 +70,8 @@ class ServiceClient:
         """Yield the body of a GET as it arrives."""
         connection, response = self._exchange("GET", path, None, query)
         try:
+            if response.status >= http.client.BAD_REQUEST:
+                raise ApiError(response.status, _message(response.read()))
             while chunk := response.read1(_READ_BYTES):
                 yield chunk
         except (OSError, http.client.HTTPException) as error:
@@ -66,33 +82,60 @@ class ServiceClient:
     def _json(
         self, method: str, path: str, body: object, query: Mapping[str, str] | None
     ) -> object:
-        connection, response = self._exchange(method, path, body, query)
-        try:
-            data = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
-        finally:
-            connection.close()
+        with self._turn():
+            connection, response = self._exchange(method, path, body, query)
+            try:
+                data = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                raise self._unreachable(error) from error
+            self._keep(connection)
+        if response.status >= http.client.BAD_REQUEST:
+            raise ApiError(response.status, _message(data))
         return json.loads(data) if data else None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._at_once.acquire(timeout=self._timeout_seconds):
+            raise UnreachableError(
+                f"no answer on {self._socket_path}: {_MAX_AT_ONCE} calls are under way"
+            )
+        try:
+            yield
+        finally:
+            self._at_once.release()
 
     def _exchange(
         self, method: str, path: str, body: object, query: Mapping[str, str] | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    ) -> tuple["_UnixConnection", http.client.HTTPResponse]:
         target = f"{path}?{urlencode({'api-version': self._api_version, **(query or {})})}"
         headers = {} if body is None else {"Content-Type": "application/json"}
         payload = None if body is None else json.dumps(body).encode()
-        connection = _UnixConnection(self._socket_path, self._timeout_seconds)
+        connection = self._connection()
         try:
             connection.request(method, target, body=payload, headers=headers)
-            response = connection.getresponse()
-            refusal = response.read() if response.status >= http.client.BAD_REQUEST else None
+            return connection, connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._unreachable(error) from error
-        if refusal is not None:
+
+    def _connection(self) -> "_UnixConnection":
+        while self._kept:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                break  # another thread took the last one
+            if connection.is_quiet():
+                return connection
             connection.close()
-            raise ApiError(response.status, _message(refusal))
-        return connection, response
+        return _UnixConnection(self._socket_path, self._timeout_seconds)
+
+    def _keep(self, connection: "_UnixConnection") -> None:
+        # `sock` is None once the service said that it closes
+        if connection.sock is not None and len(self._kept) < _MAX_KEPT:
+            self._kept.append(connection)
+        else:
+            connection.close()
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         reason = str(error) or type(error).__name__
@@ -112,6 +155,18 @@ class _UnixConnection(http.client.HTTPConnection):
         except BaseException:
             self.sock.close()
             raise
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing has arrived: neither the service's end nor an unasked byte."""
+        # not select(): a service may have more than a thousand files open
+        arrived = select.poll()
+        arrived.register(self.sock, select.POLLIN)
+        return not arrived.poll(0)
+
+
+def _close_all(connections: list[_UnixConnection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def _message(body: bytes) -> str:

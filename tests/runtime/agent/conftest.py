@@ -13,10 +13,15 @@ from skerry.agent.lines import log_to
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    edged = FakeEdged()
+def site_without_edged(tmp_path: Path) -> Iterator[Site]:
+    """An agent whose edged serves only while a test has it `serving`."""
     said = io.StringIO()
     log_to(said, "info")
-    with edged.serving(tmp_path / "mgmt.sock"):
-        yield Site(edged, tmp_path, said)
+    yield Site(FakeEdged(), tmp_path, said)
     logging.getLogger("skerry").handlers.clear()
+
+
+@pytest.fixture
+def site(site_without_edged: Site) -> Iterator[Site]:
+    with site_without_edged.edged.serving(site_without_edged.socket):
+        yield site_without_edged

@@ -304,16 +304,16 @@ def test_without_a_deployment_modules_are_left_alone(site: Site) -> None:
     assert said == ["there is no deployment; modules are left as they are"]
 
 
-def test_an_unreachable_edged_is_waited_for_and_said_once(tmp_path: Path, site: Site) -> None:
+def test_an_unreachable_edged_is_waited_for_and_said_once(site_without_edged: Site) -> None:
     """Nothing is forgotten or counted meanwhile."""
-    site.deploy(sensor=module())
-    site.run(10)
-    socket = site.socket
-    socket.rename(tmp_path / "away.sock")
+    site = site_without_edged
+    with site.edged.serving(site.socket):
+        site.deploy(sensor=module())
+        site.run(10)
     for _ in range(10):
         assert site.agent.round() == 5.0
-    (tmp_path / "away.sock").rename(socket)
-    site.agent.round()
+    with site.edged.serving(site.socket):
+        site.agent.round()
     lines = [line for line in site.lines() if "edged" in line]
     assert [line.partition(" reason=")[0] for line in lines] == [
         "edged cannot be reached; trying again",
