@@ -124,7 +124,7 @@ class Server:
             return None
         with self._lock:
             if self._active_requests:
-                return None
+                return self._idle_exit_seconds
             elapsed = self._clock.monotonic() - self._last_active
         return max(self._idle_exit_seconds - elapsed, 0.01)
 
@@ -167,7 +167,7 @@ class Server:
 
     def _serve(self, listener: Listener, connection: socket.socket, peer: Peer) -> None:
         try:
-            _Exchange(listener, connection, peer, self._log, self._request_scope).run()
+            _Exchange(listener, connection, peer, self._log, self.busy).run()
         except (OSError, h11.RemoteProtocolError):
             # the caller went away or does not speak HTTP; there is nobody to tell
             pass
@@ -180,7 +180,8 @@ class Server:
             connection.close()
 
     @contextlib.contextmanager
-    def _request_scope(self) -> Iterator[None]:
+    def busy(self) -> Iterator[None]:
+        """Count as a request that is under way: no idle exit within."""
         with self._lock:
             self._active_requests += 1
         try:
@@ -188,8 +189,8 @@ class Server:
         finally:
             with self._lock:
                 self._active_requests -= 1
+                # the loop looks again when the time counted from here may be over
                 self._last_active = self._clock.monotonic()
-            self._wake()
 
     def _close(self) -> None:
         with self._lock:
