@@ -4,7 +4,7 @@ A sealed secret is written `{ secret = "sealed:<key path>" }`; its value is in `
 generation. A reference without the prefix names an entry of [secrets].
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skerry.config.problems import Finding, KeyPath, key_text
@@ -58,3 +58,15 @@ def value_at(tables: Mapping[str, Any], path: KeyPath) -> Any:
             return None
         found = found[part]
     return found
+
+
+def strings(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every string of a document with its key path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from strings(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from strings(item, (*path, index))

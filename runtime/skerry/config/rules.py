@@ -12,11 +12,12 @@ from typing import Any
 from skerry.config.connection import decode_key, parse_connection_string
 from skerry.config.duration import seconds_of
 from skerry.config.problems import Finding, KeyPath
-from skerry.config.references import value_at
+from skerry.config.references import strings, value_at
 from skerry.config.words import nearest
 
 Tables = Mapping[str, Any]
 _DAY_SECONDS = 86400
+_NO_KEYS = ("agent", "modules", "hub", "secrets", "aziot_keys")
 _RESERVED_MODULES = ("edgeAgent", "edgeHub")
 ISSUED_CERTS: tuple[KeyPath, ...] = (
     ("provisioning", "authentication", "identity_cert"),
@@ -43,7 +44,7 @@ class Checked:
 def check(tables: Tables) -> Checked:
     """Apply every rule."""
     rules: tuple[Callable[[Tables], Iterator[Finding]], ...] = (
-        _hostnames, _provisioning, _keys, _issuance, _est_auth, _preloaded_certs, _modules,
+        _hostnames, _provisioning, _keys, _pkcs11, _issuance, _est_auth, _preloaded_certs, _modules,
         _dependencies, _garbage_collection, _numbers,
     )  # fmt: skip
     findings = [finding for rule in rules for finding in rule(tables)]
@@ -93,10 +94,25 @@ def _keys(tables: Tables) -> Iterator[Finding]:
     for path in (
         ("provisioning", "authentication", "device_id_pk", "value"),
         ("provisioning", "attestation", "symmetric_key", "value"),
+        ("provisioning", "attestation", "group_key"),
     ):
         key = text_at(tables, *path)
         if key is not None and decode_key(key) is None:
             yield Finding(path, "the key is not base64", "base64, with or without its padding")
+
+
+def _pkcs11(tables: Tables) -> Iterator[Finding]:
+    """Yield what needs a token while the library of no token is named."""
+    keys = at(tables, "aziot_keys")
+    if "pkcs11_lib_path" in keys:
+        return
+    expected = "pkcs11_lib_path in [aziot_keys], the library of the token"
+    if "pkcs11_base_slot" in keys:
+        path = ("aziot_keys", "pkcs11_base_slot")
+        yield Finding(path, "given without pkcs11_lib_path", expected, on_key=True)
+    for place, text in strings(tables):
+        if place[0] not in _NO_KEYS and text.startswith("pkcs11:"):
+            yield Finding(place, "a key in a PKCS#11 token, and no token is set up", expected)
 
 
 def _issuance(tables: Tables) -> Iterator[Finding]:

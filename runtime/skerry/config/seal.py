@@ -13,9 +13,11 @@ from urllib.parse import quote, unquote
 
 from skerry.config import emit
 from skerry.config.document import Document
+from skerry.config.group_key import DEVICE_KEY, GROUP_KEY, derived_key, with_device_key
+from skerry.config.locate import Span
 from skerry.config.plan import PlannedFile, imported_path
 from skerry.config.problems import Finding, KeyPath, Problem, key_text
-from skerry.config.references import PREFIX, reference, value_at
+from skerry.config.references import PREFIX, reference, strings, value_at
 from skerry.config.site import Ids, Site
 
 SEED_SECRETS = "/run/seed/secrets/"
@@ -51,6 +53,7 @@ class Sealed:
 @dataclass
 class _Work:
     replaced: dict[KeyPath, object] = field(default_factory=dict)
+    texts: dict[Span, str] = field(default_factory=dict)
     placed: dict[str, PlannedFile] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -64,9 +67,14 @@ def seal(document: Document, site: Site, source: FileSource, *, present: bool = 
     for path, name, is_uri in _named_files(document.tables):
         _file(path, name, is_uri, site, source, present, work)
     imports = {path: new for path, new in work.replaced.items() if path not in references}
+    tables = document.tables
+    key = derived_key(tables)
+    if key is not None:
+        tables = with_device_key(tables, key)
+        secrets[key_text(DEVICE_KEY)] = key
     return Sealed(
-        text=_replaced_text(document, work.replaced),
-        tables=_replaced_tables(document.tables, imports),
+        text=_replaced_text(document, work),
+        tables=_replaced_tables(tables, imports),
         secrets=secrets,
         placed=work.placed,
         files=work.files,
@@ -79,6 +87,12 @@ def _secrets(document: Document, work: _Work) -> dict[str, str]:
     written = tomllib.loads(document.text)
     secrets = {}
     for path in document.secrets:
+        if path == GROUP_KEY:
+            places = document.locations
+            pair = Span(places.keys[path], places.values[path].end)
+            sealed = emit.dump_value({DEVICE_KEY[-1]: {"secret": reference(DEVICE_KEY)}})
+            work.texts[pair] = f"{DEVICE_KEY[-2]} = {sealed}"
+            continue
         original = value_at(written, path)
         if isinstance(original, str):
             work.replaced[path] = {"secret": reference(path)}
@@ -91,22 +105,11 @@ def _secrets(document: Document, work: _Work) -> dict[str, str]:
 
 def _named_files(tables: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, bool]]:
     """Yield every file that the tables name: key path, file path, whether written as a URI."""
-    for path, text in _strings(tables, ()):
+    for path, text in strings(tables):
         if path == ("imported_master_encryption_key",):
             yield path, text, False
         elif text.startswith(_FILE) and path[0] not in _NOT_FILES:
             yield path, unquote(text.removeprefix(_FILE)), True
-
-
-def _strings(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _strings(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, (*path, index))
 
 
 def _file(
@@ -170,12 +173,13 @@ def _flat_strings(path: KeyPath, name: str, data: bytes) -> list[Finding]:
     return [Finding(path, f"key {key!r} of file {name!r} is no string", expected) for key in wrong]
 
 
-def _replaced_text(document: Document, replaced: Mapping[KeyPath, object]) -> str:
+def _replaced_text(document: Document, work: _Work) -> str:
     text = document.text
-    values = document.locations.values
-    for path in sorted(replaced, key=lambda path: values[path].start, reverse=True):
-        span = values[path]
-        text = text[: span.start] + emit.dump_value(replaced[path]) + text[span.end :]
+    places = document.locations.values
+    texts = {places[path]: emit.dump_value(value) for path, value in work.replaced.items()}
+    texts |= work.texts
+    for span in sorted(texts, key=lambda span: span.start, reverse=True):
+        text = text[: span.start] + texts[span] + text[span.end :]
     return text
 
 

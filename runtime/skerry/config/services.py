@@ -81,6 +81,8 @@ def identityd(config: Config, hostname: str, provisioning: Table, site: Site) ->
     table["prefer_module_identity_cache"] = config.prefer_module_identity_cache
     table |= _max_requests(config.max_requests.identityd)
     table["principal"] = [{"uid": site.ids.edged, "name": "aziot-edge"}]
+    if config.trust_bundle_cert is not None:
+        table["trusted_certs"] = [USER_TRUST_BUNDLE]
     if config.parent_hostname is not None:
         provisioning = {**provisioning, "local_gateway_hostname": config.parent_hostname}
     table["provisioning"] = provisioning

@@ -32,10 +32,6 @@ def _not_in(known: set[str]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value not in known
 
 
-def _pkcs11(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("pkcs11:")
-
-
 def _npipe(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("npipe:")
 
@@ -45,21 +41,9 @@ def _named_secret(value: Any) -> bool:
 
 
 TABLE: tuple[Row, ...] = (
-    ("provisioning.source", _is("dps"), "provisioning by DPS"),
-    ("provisioning.source", _is("manual"), "manual provisioning"),
-    ("provisioning.source", _is("none"), "running without provisioning"),
     ("parent_hostname", _always, "nested edge"),
     ("local_gateway_hostname", _always, "nested edge"),
     ("localid", _always, "local identities"),
-    ("cert_issuance.est", _always, "EST"),
-    ("cert_issuance.local_ca.cert.method", _is("est"), "a local CA issued by EST"),
-    ("edge_ca.method", _is("est"), "an edge CA issued by EST"),
-    ("aziot_keys.*", _always, "PKCS#11"),
-    ("preloaded_keys.*", _pkcs11, "PKCS#11"),
-    ("edge_ca.pk", _pkcs11, "PKCS#11"),
-    ("cert_issuance.local_ca.pk", _pkcs11, "PKCS#11"),
-    ("tpm.*", _always, "a setting of the TPM service"),
-    ("imported_master_encryption_key", _always, "importing a master encryption key"),
     ("image_garbage_collection.enabled", _is(True), "image garbage collection"),
     ("image_garbage_collection.cleanup_recurrence", _always, "image garbage collection"),
     ("image_garbage_collection.image_age_cleanup_threshold", _always, "image garbage collection"),

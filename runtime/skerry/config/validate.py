@@ -201,7 +201,7 @@ class _Walk:
 
     def _expected(self, schema: Schema) -> str | None:
         schema = self._resolved(schema)
-        if "anyOf" in schema:
+        if "anyOf" in schema and "x-expected" not in schema:
             return type_words(self._flat(schema["anyOf"]))
         return expectation(schema)
 

@@ -64,6 +64,12 @@ CASES: dict[str, tuple[str, str]] = {
     "DPS behind a parent": (f'parent_hostname = "gw"\n{DPS}method = "tpm"\nregistration_id = "d"\n', "1:1: parent_hostname: DPS provisioning is not supported in nested mode; expected provisioning.source = 'manual'"),
     "a connection string cut short": ('[provisioning]\nsource = "manual"\nconnection_string = "HostName=h;DeviceId=d"\n', "3:21: provisioning.connection_string: required parameter 'SharedAccessKey' is missing; expected 'HostName=…;DeviceId=…;SharedAccessKey=…'"),
     "a connection string with a bad key": ('[provisioning]\nsource = "manual"\nconnection_string = "HostName=h;DeviceId=d;SharedAccessKey=?"\n', "3:21: provisioning.connection_string: SharedAccessKey is not base64; expected 'HostName=…;DeviceId=…;SharedAccessKey=…'"),
+    "a group key that is not base64": (f'{DPS}method = "symmetric_key"\nregistration_id = "d"\ngroup_key = "swordfish?"\n', "8:13: provisioning.attestation.group_key: the key is not base64; expected base64, with or without its padding"),
+    "a group key that is a table": (f'{DPS}method = "symmetric_key"\nregistration_id = "d"\ngroup_key = {{ value = "AAE=" }}\n', "8:13: provisioning.attestation.group_key: a table, which is the wrong type; expected base64, the key of the enrolment group"),
+    "a group key besides a key": (f'{DPS}method = "symmetric_key"\nregistration_id = "d"\ngroup_key = "AAE="\nsymmetric_key = {{ value = "AAE=" }}\n', "8:1: provisioning.attestation.group_key: unknown key; expected one of method, registration_id, symmetric_key"),
+    "a key in a token that is not set up": (f'{BASE}[edge_ca]\ncert = "file:///c"\npk = "pkcs11:object=x"\n', "5:6: edge_ca.pk: a key in a PKCS#11 token, and no token is set up; expected pkcs11_lib_path in [aziot_keys], the library of the token"),
+    "a token without its library": (f'{BASE}[aziot_keys]\npkcs11_base_slot = "pkcs11:token=t"\n', "4:1: aziot_keys.pkcs11_base_slot: given without pkcs11_lib_path; expected pkcs11_lib_path in [aziot_keys], the library of the token"),
+    "a library by its name": (f'{BASE}[aziot_keys]\npkcs11_lib_path = "libsofthsm2.so"\n', "4:19: aziot_keys.pkcs11_lib_path: 'libsofthsm2.so' does not fit; expected an absolute path such as '/usr/lib/softhsm/libsofthsm2.so'"),
     # certificates
     "an edge CA without method": (f"{BASE}[edge_ca]\nexpiry_days = 3\n", "3:2: edge_ca.method: missing; expected 'est' or 'local_ca' or 'self_signed'"),
     "a mistyped method": (f'{BASE}[edge_ca]\nmethod = "selfsigned"\n', "4:10: edge_ca.method: 'selfsigned' is not a choice; expected 'est' or 'local_ca' or 'self_signed'; did you mean 'self_signed'?"),
@@ -152,6 +158,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         '[provisioning]\nsource = "manual"\nconnection_string = "SharedAccessKey=swordfish"\n',
         f'{MODULE}auth = {{ username = "u", password = ["swordfish"] }}\n',
         f'{BASE}[aziot_keys]\npkcs11_base_slot = "pkcs11:slot-id=0?pin-value=swordfish"\n',
+        f'{BASE}[preloaded_keys]\na = "pkcs11:object=a?pin-value=swordfish"\n',
     ],
 )
 def test_no_message_shows_a_secret(text: str) -> None:

@@ -67,7 +67,7 @@ def test_what_is_refused_is_refused_by_name(case: str) -> None:
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
-        ('[provisioning]\nsource = "none"', ["provisioning.source"]),
+        ('parent_hostname = "gw"\n' + BASE, ["parent_hostname"]),
         (f'{BASE}[agent]\nname = "a"\ntype = "docker"\nconfig = {{ image = "x", auth.password.secret = "s" }}',
          ["agent.config.auth.password"]),
         (f'{BASE}[agent]\nname = "a"\ntype = "docker"\nconfig = {{ image = "x", auth.password.secret = "sealed:s" }}',
@@ -76,7 +76,6 @@ def test_what_is_refused_is_refused_by_name(case: str) -> None:
         (f'{BASE}[moby_runtime]\nuri = "npipe:////./pipe/docker_engine"', ["moby_runtime.uri"]),
         (f'{BASE}[connect]\nworkload_uri = "http://x:1"\nmanagement_uri = "unix:///var/run/iotedge/mgmt.sock"',
          ["connect.workload_uri"]),
-        (f'{BASE}[edge_ca]\ncert = "file:///c"\npk = "pkcs11:object=x"', ["edge_ca.pk"]),
         (f"{BASE}[image_garbage_collection]\nenabled = false", []),
     ],
 )  # fmt: skip

@@ -63,6 +63,53 @@ def test_a_reference_may_move_with_its_module(tmp_path: Path) -> None:
     assert sealed.tables["modules"]["n"]["auth"]["password"] == "swordfish"
 
 
+GROUP = """\
+[provisioning]
+source = "dps"
+global_endpoint = "https://dps.example"
+id_scope = "0ne"
+attestation.method = "symmetric_key"
+attestation.registration_id = "my-device"
+attestation.group_key = 'YXppb3QtaWRlbnRpdHktc2VydmljZXxhemlvdC1pZGU'  # of the group
+"""
+DERIVED = "+3z3M+Co8lZQwgG/1/U3Nt2vIm71uiNBCUzALWPnCw0="  # HMAC-SHA256, by the openssl command
+
+
+def test_a_group_key_becomes_the_key_of_the_device(tmp_path: Path) -> None:
+    """What is installed and sealed is the derived key; the group's is nowhere."""
+    sealed = seal(read(GROUP.encode(), "f"), Site("machine"), FolderFiles(tmp_path))
+    name = "provisioning.attestation.symmetric_key.value"
+    line = (
+        f'attestation.symmetric_key = {{ value = {{ secret = "sealed:{name}" }} }}  # of the group'
+    )
+    assert sealed.text.splitlines()[-1] == line
+    assert sealed.secrets == {name: DERIVED}
+    assert "YXppb3Qta" not in repr(sealed)
+
+
+def test_the_installed_text_means_what_the_group_key_meant(tmp_path: Path) -> None:
+    """Applying the sealed text again gives the same tables, so nothing changes."""
+    first = seal(read(GROUP.encode(), "f"), Site("machine"), FolderFiles(tmp_path))
+    document = read(first.text.encode(), "f", first.secrets)
+    assert document.problems == ()
+    second = seal(document, Site("machine"), FolderFiles(tmp_path))
+    assert (second.text, second.tables) == (first.text, first.tables)
+
+
+def test_the_pin_of_a_token_is_sealed(tmp_path: Path) -> None:
+    """A PIN in a key URI is a secret like a password; a URI without one stays as it is."""
+    text = (
+        '[provisioning]\nsource = "standalone"\n[aziot_keys]\npkcs11_lib_path = "/l.so"\n'
+        'pkcs11_base_slot = "pkcs11:token=t?pin-value=1234"\n[preloaded_keys]\n'
+        'a = "pkcs11:object=a?pin-value=5678"\nb = "pkcs11:object=b"\n'
+    )
+    sealed = seal(read(text.encode(), "f"), Site("machine"), FolderFiles(tmp_path))
+    assert "pin-value" not in sealed.text
+    assert sealed.text.endswith('b = "pkcs11:object=b"\n')
+    again = read(sealed.text.encode(), "f", sealed.secrets)
+    assert (again.problems, again.tables) == ((), sealed.tables)
+
+
 def test_the_seed_may_lie_elsewhere(tmp_path: Path) -> None:
     """`--from DIR` gives the files that the configuration names in /run/seed."""
     (tmp_path / "secrets").mkdir()
