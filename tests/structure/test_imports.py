@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_USE_CLIENTS = {"workloads", "agent", "hub", "gateway"}
 """Domains that talk to services of domains they must not import: only through `<domain>.client`."""
 
-PURE_PARTS = {"certs.x509", "certs.remote_key"}
+PURE_PARTS = {"certs.x509", "certs.remote_key", "certs.renewal", "certs.pair"}
 """Parts without a service behind them that edged shares with identityd: requests, keys in keyd."""
 
 OTHER_PACKAGES = {

@@ -1,7 +1,8 @@
 """The frame of every service: command line, log, signals, exit status.
 
-A service is one function `build(context) -> list[Listener]`, passed to `main`. Exit status: 0 clean
-or idle, 1 failed, 153 the settings cannot be used (systemd does not start it again).
+A service is one function `build(context) -> list[Listener]`, passed to `main`; what it has to do at
+a certain time it adds to `context.upkeep`. Exit status: 0 clean or idle, 1 failed, 153 the settings
+cannot be used (systemd does not start it again).
 """
 
 import argparse
@@ -19,12 +20,15 @@ from skerry.base.log import Logger, get_logger, setup
 from skerry.base.server import Listener, Server
 from skerry.base.settings import read_settings
 from skerry.base.sockets import open_listeners
+from skerry.base.upkeep import Upkeep, as_json
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 153
 EXIT_REPROVISIONED = 154
 
 _RUN = Path("/run/skerry")
+_DEADLINE_SECONDS = 20.0
+_LAST_JOB_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Context:
     peers: dict[str, Path]
     clock: Clock
     log: Logger
+    upkeep: Upkeep
 
     def peer(self, name: str) -> Path:
         """Return the socket of another service."""
@@ -67,11 +72,14 @@ def main(
         return EXIT_FAILED
     for listener in listeners:
         add_config_route(listener.router, context.digest)
+        add_deadline_route(listener.router, context.upkeep)
     server = Server(listeners, clock=context.clock, log=log, idle_exit_seconds=options.idle_exit)
     stop_on_signals(server)
     log.info("started", settings=context.digest[:12])
     notify_ready()
+    context.upkeep.start(server.busy)
     server.run()
+    context.upkeep.stop(_LAST_JOB_SECONDS)
     log.info("stopped")
     return 0
 
@@ -92,11 +100,16 @@ def parse_arguments(name: str, arguments: Sequence[str] | None) -> argparse.Name
 
 
 def open_context(
-    name: str, socket_names: Sequence[str], options: argparse.Namespace, log: Logger
+    name: str,
+    socket_names: Sequence[str],
+    options: argparse.Namespace,
+    log: Logger,
+    clock: Clock | None = None,
 ) -> Context:
     """Read the settings and open the sockets; raises SettingsError."""
     os.umask(0o077)
     settings, digest = read_settings(options.config_dir)
+    clock = clock or SystemClock()
     return Context(
         name=name,
         config_dir=options.config_dir,
@@ -105,8 +118,9 @@ def open_context(
         digest=digest,
         sockets=open_listeners(socket_names, dict(options.socket)),
         peers={peer: Path(path) for peer, path in options.peer},
-        clock=SystemClock(),
+        clock=clock,
         log=log,
+        upkeep=Upkeep(options.state_dir, clock, log),
     )
 
 
@@ -117,6 +131,15 @@ def add_config_route(router: Router, digest: str) -> None:
         return Response.json({"digest": digest})
 
     router.add("GET", "/config", handler)
+
+
+def add_deadline_route(router: Router, upkeep: Upkeep) -> None:
+    """Serve `GET /deadline`, by which edged knows when to wake the service."""
+
+    def handler(_request: Request) -> Response:
+        return Response.json(as_json(upkeep.deadline(_DEADLINE_SECONDS)))
+
+    router.add("GET", "/deadline", handler)
 
 
 def stop_on_signals(server: Server) -> None:
