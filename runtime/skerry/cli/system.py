@@ -1,56 +1,152 @@
-"""`skerry system stop|restart`: the native services, and with `stop` the modules too.
+"""`skerry system …`: the native services, all of them at once.
 
 Services may be restarted under running modules (docs/decisions/0030), so stopping the modules is a
 verb of its own. It works without edged: that is stopped first, or it would start its agent again.
 """
 
 import argparse
-import os
-import subprocess
+import json
 import sys
 from pathlib import Path
 
-SERVICES = ("edged", "identityd", "certd", "keyd")
-_SOCKETS = {"edged": ("skerry-edged-mgmt.socket", "skerry-edged-workload.socket")}
 _SETTINGS = Path("/etc/skerry/edged")
+_UNIT_DIR = "/etc/systemd/system"
 _ENGINE = "unix:///var/run/docker.sock"
 _STOP_SECONDS = 30
-_COMMAND_SECONDS = 180
+_LAST_LINES = 10
+_NAME_WIDTH = 24
+_LEVELS = ("error", "warn", "info", "debug", "trace")
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser("system", help="stop or restart all of Skerry on this device")
+    parser = subparsers.add_parser("system", help="the native services of this device")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    status = actions.add_parser("status", help="show how the native services are")
+    status.add_argument("--output", choices=("text", "json"), default="text")
+    status.set_defaults(run=run_status)
+    logs = actions.add_parser("logs", help="show the journal of the native services, merged")
+    logs.add_argument("options", nargs="*", metavar="-- OPTION", help="options of journalctl")
+    logs.set_defaults(run=run_logs)
     stop = actions.add_parser("stop", help="stop the modules and the native services")
     stop.add_argument(
         "--engine", metavar="URI", help="the container engine (default: as edged is configured)"
     )
+    stop.add_argument(
+        "--remove", action="store_true", help="remove the modules' containers too; volumes stay"
+    )
     stop.set_defaults(run=run_stop)
     restart = actions.add_parser("restart", help="restart the native services; modules run on")
     restart.set_defaults(run=run_restart)
+    again = actions.add_parser("reprovision", help="have the device's identity made again")
+    again.set_defaults(run=run_reprovision)
+    level = actions.add_parser("set-log-level", help="how much the native services write")
+    level.add_argument("level", choices=_LEVELS, metavar="|".join(_LEVELS))
+    level.add_argument("--unit-dir", metavar="DIR", default=_UNIT_DIR, help=f"default {_UNIT_DIR}")
+    level.set_defaults(run=run_set_log_level)
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Print each service's state, and the last words of a failed one; exit status 1 if one is."""
+    from skerry.cli._units import last_lines
+    from skerry.cli.status import SERVICES, service_state
+
+    states = {name: service_state(name) for name in SERVICES}
+    failed = [name for name, state in states.items() if state.startswith("failed")]
+    if options.output == "json":
+        sys.stdout.write(json.dumps({"services": states, "failed": failed}, indent=1) + "\n")
+        return 1 if failed else 0
+    for name, state in states.items():
+        sys.stdout.write(f"{name:<{_NAME_WIDTH}}{state}\n")
+    for name in failed:
+        unit = f"skerry-{name}.service"
+        sys.stdout.write(f"\n{unit}:\n{last_lines(unit, _LAST_LINES)}")
+    return 1 if failed else 0
+
+
+def run_logs(options: argparse.Namespace) -> int:
+    """Hand over to journalctl."""
+    from skerry.cli._units import journal
+
+    return 1 if journal(options.options) else 0
 
 
 def run_stop(options: argparse.Namespace) -> int:
     """Stop the services, then every module, the agent first."""
-    _needs_root()
-    _systemctl("stop", *sockets(), *units())
+    from skerry.cli._units import needs_root, sockets, systemctl, units
+
+    needs_root("stopping services")
+    systemctl("stop", *sockets(), *units())
     sys.stderr.write("Stopped the native services\n")
-    for name in stop_modules(options.engine or _engine_uri()):
+    uri = options.engine or _engine_uri()
+    for name in stop_modules(uri):
         sys.stderr.write(f"Stopped {name}\n")
+    for name in remove_modules(uri) if options.remove else ():
+        sys.stderr.write(f"Removed {name}\n")
     sys.stderr.write("To start again: skerry system restart\n")
     return 0
 
 
 def run_restart(_options: argparse.Namespace) -> int:
     """Start the sockets and restart the services that run; edged in any case."""
-    _needs_root()
-    _systemctl("reset-failed", *units(), check=False)
-    _systemctl("start", *sockets())
-    _systemctl("try-restart", *units())
-    _systemctl("start", "skerry-edged.service")
+    from skerry.cli._units import needs_root, sockets, systemctl, units
+
+    needs_root("restarting services")
+    systemctl("reset-failed", *units(), check=False)
+    systemctl("start", *sockets())
+    systemctl("try-restart", *units())
+    systemctl("start", "skerry-edged.service")
     sys.stderr.write("Restarted the native services\n")
     return 0
+
+
+def run_reprovision(_options: argparse.Namespace) -> int:
+    """Have identityd ask again, then edged begin with what it got."""
+    from skerry.base.client import UnreachableError
+    from skerry.base.errors import SkerryError
+    from skerry.cli._units import needs_root, socket_of, systemctl
+    from skerry.identity.client import IdentityClient
+
+    needs_root("reprovisioning")
+    try:
+        IdentityClient(socket_of("identityd")).reprovision()
+    except UnreachableError as error:
+        raise SkerryError(f"{error}; see: journalctl -u skerry-identityd") from error
+    systemctl("restart", "skerry-edged.service")
+    sys.stderr.write("Reprovisioned; edged begins with the new identity\n")
+    return 0
+
+
+def run_set_log_level(options: argparse.Namespace) -> int:
+    """Write a drop-in for each service and restart those that run."""
+    from skerry.base.errors import SkerryError
+    from skerry.cli._units import needs_root, systemctl, units
+
+    needs_root("setting the log level")
+    # trace is a word of Azure IoT Edge; there is nothing below debug here
+    level = "debug" if options.level == "trace" else options.level
+    try:
+        write_log_level(level, Path(options.unit_dir))
+    except OSError as error:
+        raise SkerryError(f"{error.filename} cannot be written: {error.strerror}") from error
+    systemctl("daemon-reload")
+    systemctl("try-restart", *units())
+    sys.stderr.write(f"The native services write messages of level {level} and above\n")
+    return 0
+
+
+def write_log_level(level: str, unit_dir: Path) -> None:
+    """Write `<unit>.d/log-level.conf` of every service."""
+    from skerry.base.files import write_atomic
+    from skerry.cli._units import units
+
+    text = (
+        f"# Written by `skerry system set-log-level`.\n[Service]\nEnvironment=SKERRY_LOG={level}\n"
+    )
+    for unit in units():
+        folder = unit_dir / f"{unit}.d"
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomic(folder / "log-level.conf", text.encode(), mode=0o644)
 
 
 def stop_modules(engine_uri: str) -> list[str]:
@@ -70,12 +166,16 @@ def stop_modules(engine_uri: str) -> list[str]:
     return [container.name for container in running]
 
 
-def units() -> list[str]:
-    return [f"skerry-{name}.service" for name in SERVICES]
+def remove_modules(engine_uri: str) -> list[str]:
+    """Remove every module's container and return their names."""
+    from skerry.engine.client import MobyEngine
+    from skerry.workloads.model import OWNED
 
-
-def sockets() -> list[str]:
-    return [s for name in SERVICES for s in _SOCKETS.get(name, (f"skerry-{name}.socket",))]
+    engine = MobyEngine(engine_uri)
+    found = sorted(map(engine.inspect, engine.containers(OWNED)), key=lambda one: one.name)
+    for container in found:
+        engine.remove(container.id)
+    return [container.name for container in found]
 
 
 def _engine_uri() -> str:
@@ -84,27 +184,3 @@ def _engine_uri() -> str:
     moby = load_settings(_SETTINGS).get("moby_runtime")
     uri = moby.get("uri") if isinstance(moby, dict) else None
     return uri if isinstance(uri, str) else _ENGINE
-
-
-def _needs_root() -> None:
-    from skerry.base.errors import SkerryError
-
-    if os.geteuid() != 0:
-        raise SkerryError("stopping and restarting services needs root; run it with sudo")
-
-
-def _systemctl(*arguments: str, check: bool = True) -> None:
-    from skerry.base.errors import SkerryError
-
-    try:
-        done = subprocess.run(
-            ["systemctl", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise SkerryError(f"systemctl {arguments[0]} cannot be run: {error}") from error
-    if check and done.returncode:
-        raise SkerryError(f"systemctl {arguments[0]}: {done.stderr.strip()}")

@@ -27,6 +27,7 @@ from skerry.config.diff import diff
 from skerry.config.disk import Disk
 from skerry.config.document import read
 from skerry.config.generations import Generation, Generations, NewGeneration
+from skerry.config.hostname import Containers, hostname_finding, no_containers
 from skerry.config.plan import Plan, PlannedFile, make_plan
 from skerry.config.problems import Problem
 from skerry.config.seal import FileSource, Sealed, seal
@@ -91,6 +92,7 @@ class Device:
     clock: Clock
     paths: Paths = field(default_factory=Paths)
     ids: Ids = field(default_factory=Ids)
+    containers: Containers = no_containers
 
     @property
     def site(self) -> Site:
@@ -159,6 +161,9 @@ class _Apply:
             return replace(refused, problems=sealed.problems), None, None
         plan = _plan(sealed, self._device)
         old = self._current
+        renamed = hostname_finding(old.files if old else {}, plan.files, self._device.containers)
+        if renamed is not None:
+            return replace(refused, problems=(document.locate(renamed),)), None, None
         changed = [n for n in (*SERVICES, "deployment") if _differs(_file_of(n), plan, old)]
         same_input = old is not None and old.input_digest == self._digest(sealed)
         if old is not None and old.whole and same_input and not changed:

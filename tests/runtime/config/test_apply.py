@@ -394,3 +394,33 @@ def test_rendering_refuses_what_apply_would(device: Device, text: bytes) -> None
     """Problems, files of a seed that is not there and sealed secrets give no files."""
     plan, outcome = render(text, "config.toml", device)
     assert (plan, outcome.result, outcome.ok) == (None, "refused", False)
+
+
+def test_the_host_name_does_not_change_under_modules(device: Device) -> None:
+    """It is refused at its place with the containers that are in the way, and nothing changes."""
+    engines: list[str] = []
+
+    def containers(uri: str) -> list[str]:
+        engines.append(uri)
+        return ["pump", "edgeAgent"]
+
+    apply(PLAIN, "config.toml", device)
+    outcome = apply(OTHER, "config.toml", replace(device, containers=containers))
+    assert [str(problem) for problem in outcome.problems] == [
+        "config.toml:1:12: hostname: the host name changes from 'alpha' to 'omega' while modules "
+        "exist that were made under the old one: edgeAgent, pump; remove them with "
+        "`skerry system stop --remove` and apply again; expected 'alpha'"
+    ]
+    assert (outcome.result, _hostname(device)) == ("refused", "alpha")
+    assert engines == ["unix:///var/run/docker.sock"]
+
+
+def test_without_modules_the_host_name_may_change(device: Device) -> None:
+    """No container holds the old name; and under the same name the engine is not asked."""
+    apply(PLAIN, "config.toml", device)
+    assert apply(OTHER, "config.toml", device).result == "applied"
+
+    def never(uri: str) -> list[str]:
+        raise AssertionError(uri)
+
+    assert apply(OTHER + b"\n", "config.toml", replace(device, containers=never)).ok
