@@ -15,6 +15,7 @@ from pathlib import Path
 
 from skerry_factory.command import run_command
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
+from skerry_factory.errors import FactoryError
 
 CHUNK_BYTES = 1 << 20
 ROOT_INODE = 2
@@ -48,7 +49,8 @@ def make_ext4(
 
 
 def _fix_times(device: str) -> None:
-    listing = run_command(["dumpe2fs", "-h", device])
+    # not dumpe2fs: that of e2fsprogs 1.47.2 knows no offsets
+    listing = run_command(["debugfs", "-R", "show_super_stats -h", device])
     inodes = _field(listing, "Inode count") - _field(listing, "Free inodes")
     stamp = datetime.fromtimestamp(SOURCE_DATE_EPOCH, UTC).strftime("%Y%m%d%H%M%S")
     numbers = [ROOT_INODE, *range(FIRST_FREE_INODE, inodes + 1)]
@@ -59,7 +61,10 @@ def _fix_times(device: str) -> None:
 
 def _field(listing: str, name: str) -> int:
     match = re.search(rf"^{name}:\s+(\d+)$", listing, re.MULTILINE)
-    return int(match[1]) if match else 0
+    if match is None:
+        # debugfs ends with 0 whatever happens
+        raise FactoryError(f"debugfs shows no {name.lower()!r} of the new file system: {listing}")
+    return int(match[1])
 
 
 def make_fat(image: Path, tree: Path, *, size_bytes: int, bits: int, label: str, own: str) -> None:
