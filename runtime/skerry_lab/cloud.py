@@ -1,0 +1,125 @@
+"""The lab's services over one database, without any socket: who answers what.
+
+A `Cloud` lives on the database's thread. `skerry-lab up` puts a server before it; the other verbs
+use its parts directly.
+"""
+
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from skerry.base.clock import Clock
+from skerry.base.log import Logger
+from skerry_lab import authority
+from skerry_lab.dps import store as dps_store
+from skerry_lab.dps.api import DpsApi
+from skerry_lab.dps.attestation import Attestor, Wrap
+from skerry_lab.dps.service import DpsSettings, Provisioning
+from skerry_lab.dps.store import DpsStore
+from skerry_lab.errors import ApiError
+from skerry_lab.registry import store as registry_store
+from skerry_lab.registry.access import Access
+from skerry_lab.registry.api import RegistryApi
+from skerry_lab.registry.errors import HubError
+from skerry_lab.registry.policies import PolicyStore
+from skerry_lab.registry.service import Registry
+from skerry_lab.registry.store import RegistryStore
+from skerry_lab.routes import Answer, Request, Router
+
+SCHEMAS = {
+    "lab": ("CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",),
+    "authority": authority.SCHEMA,
+    "registry": registry_store.SCHEMA,
+    "dps": dps_store.SCHEMA,
+}
+"""Domain -> its scripts; a change is one more script, never an edit."""
+
+_PORT = re.compile(r":\d{1,5}$")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of the hub: `own` is what devices are told, `others` are accepted beside it."""
+
+    own: str
+    others: tuple[str, ...] = ()
+
+    def is_own(self, host: str) -> bool:
+        """Compare without regard to case and port."""
+        known = {_bare(name) for name in (self.own, *self.others, *authority.LOOPBACK_NAMES)}
+        return _bare(host) in known
+
+
+@dataclass
+class Cloud:
+    """The services; to be used on the database's thread, `refusal` anywhere."""
+
+    registry: Registry
+    policies: PolicyStore
+    dps: DpsStore
+    id_scope: str
+    clock: Clock
+    log: Logger = field(repr=False)
+    router: Router = field(repr=False)
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a request. Raises: ApiError and defects, so that nothing of them is stored."""
+        found = self.router.find(request)
+        if found is not None:
+            handler, parameters = found
+            return handler(request, **parameters)
+        if self.router.knows(request.path):
+            raise HubError(405, "MethodNotAllowed", f"{request.method} is not allowed here")
+        raise HubError(404, "NotFound", "no such resource")
+
+    def refusal(self, error: Exception) -> Answer:
+        """Return the answer for what `answer` raised."""
+        tracking_id = secrets.token_hex(16)
+        if not isinstance(error, ApiError):
+            self.log.exception("request failed", tracking=tracking_id)
+            error = HubError(500, "ServerError", "internal error; see the log of the lab")
+        return error.answer(tracking_id, self.clock.now())
+
+
+def open_cloud(
+    connection: sqlite3.Connection,
+    *,
+    clock: Clock,
+    log: Logger,
+    names: Callable[[], Names],
+    wrap: Wrap,
+    settings: DpsSettings,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> Cloud:
+    """Put the services together; what every lab has from its start is made if it is missing."""
+    id_scope = _id_scope(connection, random_bytes)
+    policies = PolicyStore(connection)
+    policies.ensure(random_bytes)
+    registry = Registry(RegistryStore(connection), clock, random_bytes)
+    store = DpsStore(connection)
+    attestor = Attestor(store, wrap, random_bytes)
+    provisioning = Provisioning(
+        store, registry, attestor, settings, random_bytes, lambda: names().own
+    )
+    access = Access(registry, policies, clock, lambda host: names().is_own(host))
+    apis = (
+        DpsApi(id_scope, store, attestor, provisioning, settings, clock).routes()
+        + RegistryApi(registry, access).routes()
+    )
+    return Cloud(registry, policies, store, id_scope, clock, log, Router(apis))
+
+
+def _id_scope(connection: sqlite3.Connection, random_bytes: Callable[[int], bytes]) -> str:
+    row = connection.execute("SELECT value FROM setting WHERE name = 'id_scope'").fetchone()
+    if row is not None:
+        return str(row["value"])
+    scope = f"0ne{random_bytes(4).hex().upper()}"
+    connection.execute("INSERT INTO setting VALUES ('id_scope', ?)", (scope,))
+    DpsStore(connection).set_hubs([""])
+    return scope
+
+
+def _bare(host: str) -> str:
+    return _PORT.sub("", host.lower()).strip("[]")

@@ -1,0 +1,1 @@
+"""The device provisioning service: enrolments, attestation, assignment to a hub."""

@@ -1,0 +1,1 @@
+"""IoT Hub's identity registry: devices, modules, who may read and change them."""

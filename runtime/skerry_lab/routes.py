@@ -1,0 +1,79 @@
+"""Requests, answers and routes of the lab's APIs, without any socket.
+
+Paths are matched as sent and their parameters percent-decoded afterwards, so that an id may hold a
+slash or a `$`. Several APIs share one port: their paths differ, so one list of routes is enough.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    `path` is as sent, header names are lower case, `certificates` is the chain that the client
+    showed in the handshake (DER, leaf first): possession of the leaf's key is proven, nothing else.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    certificates: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status with a body, JSON unless a header says otherwise."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def json(
+        value: object, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> "Answer":
+        body = json.dumps(value, separators=(",", ":")).encode()
+        return Answer(
+            status, body, {"content-type": "application/json; charset=utf-8", **(headers or {})}
+        )
+
+
+Handler = Callable[..., Answer]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path such as `/devices/{device_id}`, answered by `handler(request, **ids)`."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class Router:
+    """Finds the handler of a request."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self._routes = [(_pattern(route.path), route) for route in routes]
+
+    def find(self, request: Request) -> tuple[Handler, dict[str, str]] | None:
+        """Return handler and decoded path parameters, None when no route has path and method."""
+        for pattern, route in self._routes:
+            if route.method == request.method and (match := pattern.fullmatch(request.path)):
+                return route.handler, {k: unquote(v) for k, v in match.groupdict().items()}
+        return None
+
+    def knows(self, path: str) -> bool:
+        """Tell whether some method exists at a path."""
+        return any(pattern.fullmatch(path) for pattern, _ in self._routes)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path.replace("$", r"\$")) + "/?")
