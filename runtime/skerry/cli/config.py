@@ -1,4 +1,4 @@
-"""`skerry config check` and `skerry config apply`."""
+"""`skerry config check`, `apply`, `mp` and `import`."""
 
 import argparse
 import json
@@ -38,8 +38,37 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="write the files of the services there, change nothing else",
     )
     apply.set_defaults(run=run_apply)
-    for verb in (check, apply):
+    point = verbs.add_parser("mp", help="write a configuration for one connection string")
+    point.add_argument(
+        "-c", "--connection-string", metavar="TEXT", required=True, help="- reads standard input"
+    )
+    point.set_defaults(run=run_mp)
+    take = verbs.add_parser("import", help="turn a configuration of Azure IoT Edge into ours")
+    take.add_argument(
+        "-c", "--config", metavar="FILE", help="default /etc/aziot/config.toml, else config.yaml"
+    )
+    take.set_defaults(run=run_import)
+    for verb in (point, take):
+        verb.add_argument(
+            "-o", "--out", metavar="FILE", default=_DEFAULT, help=f"default {_DEFAULT}"
+        )
+        verb.add_argument("-f", "--force", action="store_true", help="replace the file")
+    for verb in (check, apply, point, take):
         verb.add_argument("--output", choices=("text", "json"), default="text")
+
+
+def run_mp(options: argparse.Namespace) -> int:
+    """Write a configuration for one connection string."""
+    from skerry.cli._config_import import run_mp as run
+
+    return run(options)
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Turn a configuration of Azure IoT Edge into ours."""
+    from skerry.cli._config_import import run_import as run
+
+    return run(options)
 
 
 def run_check(options: argparse.Namespace) -> int:
