@@ -30,7 +30,8 @@ from skerry.base.log import Logger
 
 FILE = "deadline.json"
 _LOOK_SECONDS = 60.0
-_UNKNOWN_PAUSE = timedelta(minutes=1)
+_PAUSE = timedelta(minutes=1)
+"""Between two runs of a job that is due at once again, and before one is asked again."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Upkeep:
         self._log = log
         self._jobs: list[Job] = []
         self._failed = _read_failures(self._file)
+        self._done: dict[str, datetime] = {}
         self._known: Deadline | None = None
         self._stored: bytes | None = None
         self._changed = threading.Event()
@@ -136,16 +138,21 @@ class Upkeep:
         else:
             self._log.info("done", job=job.name)
             self._failed.pop(job.name, None)
+            self._done[job.name] = self._clock.now()
 
     def _due(self, job: Job) -> datetime | None:
         failed_at = self._failed.get(job.name)
         if failed_at is not None and failed_at > self._clock.now():
             failed_at = None
         try:
-            return job.due(failed_at)
+            at = job.due(failed_at)
         except (SkerryError, OSError) as error:
             self._log.warning("not known when it is due", job=job.name, reason=error)
-            return self._clock.now() + _UNKNOWN_PAUSE
+            return self._clock.now() + _PAUSE
+        done_at = self._done.get(job.name)
+        if at is None or done_at is None or done_at > self._clock.now():
+            return at
+        return max(at, done_at + _PAUSE)
 
     def _publish(self) -> None:
         found = [Deadline(at, job.name) for job in self._jobs if (at := self._due(job))]

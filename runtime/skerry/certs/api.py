@@ -3,14 +3,21 @@
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.fields import table, text
 from skerry.base.guard import Guard
-from skerry.base.http import Request, Response, Router
+from skerry.base.http import HttpError, Request, Response, Router
 from skerry.base.log import Logger
-from skerry.certs.errors import CertFileError, ParameterError, UnauthorizedError
+from skerry.certs.errors import (
+    CertsError,
+    EstError,
+    EstPendingError,
+    ParameterError,
+    UnauthorizedError,
+)
 from skerry.certs.issuing import CertIssuer
 from skerry.certs.model import Settings, check_id
 from skerry.certs.store import CertStore
 
 API_VERSIONS = ("2020-09-01",)
+_SERVER_FAILED, _LATER = 502, 503
 
 
 class CertsApi:
@@ -27,7 +34,7 @@ class CertsApi:
             log,
             ParameterError,
             UnauthorizedError,
-            (CertFileError, OSError, ApiError, UnreachableError),
+            (CertsError, OSError, ApiError, UnreachableError),
         )
 
     def router(self) -> Router:
@@ -44,7 +51,7 @@ class CertsApi:
         cert_id = self._allowed(request, text(body, "certId"))
         csr = text(body, "csr").encode()
         if body.get("issuer") is None:
-            pem = self._issuer.by_settings(cert_id, csr)
+            pem = self._by_settings(cert_id, csr)
         else:
             issuer = table(body, "issuer")
             pem = self._issuer.by_issuer(
@@ -53,6 +60,14 @@ class CertsApi:
         self._store.put(cert_id, pem)
         self._log.info("certificate issued", id=cert_id, uid=request.peer.uid)
         return Response.json({"pem": pem.decode()}, 201)
+
+    def _by_settings(self, cert_id: str, csr: bytes) -> bytes:
+        try:
+            return self._issuer.by_settings(cert_id, csr)
+        except EstError as error:
+            self._log.error("no certificate by EST", id=cert_id, reason=error)
+            status = _LATER if isinstance(error, EstPendingError) else _SERVER_FAILED
+            raise HttpError(status, str(error)) from error
 
     def _import(self, request: Request, cert_id: str) -> Response:
         self._allowed(request, cert_id)

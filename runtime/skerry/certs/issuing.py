@@ -1,100 +1,141 @@
-"""Which key signs a request, and the chain that comes out of it.
+"""Which key signs a request, and the chain that comes out of it."""
 
-A local CA that the settings have issued, and not preloaded, is made when the first certificate is
-asked of it and again, for the same key, when it has expired. It may issue one further CA level.
-"""
-
-import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Protocol
 
-from cryptography.x509 import Name
+from cryptography.x509 import CertificateSigningRequest, Name
 
+from skerry.base.client import ApiError
 from skerry.base.clock import Clock
+from skerry.base.upkeep import Job
 from skerry.certs import x509
 from skerry.certs.errors import ParameterError
-from skerry.certs.model import DEFAULT_EXPIRY_DAYS, Issuance, LocalCa, Method, Settings
+from skerry.certs.local_ca import LocalCaKeeper
+from skerry.certs.model import DEFAULT_EXPIRY_DAYS, Issuance, Method, Settings, in_use_id
 from skerry.certs.remote_key import remote_key
 from skerry.certs.store import CertStore
+from skerry.certs.x509 import PrivateKey
 from skerry.keys.client import KeysClient
+
+_REFUSED = (400, 401)
+
+
+class Enroller(Protocol):
+    """Obtains certificates from servers outside."""
+
+    def enrol(self, cert_id: str, csr_pem: bytes) -> bytes:
+        """Return the PEM chain, leaf first."""
+
+    def jobs(self) -> list[Job]:
+        """Return what is renewed for it."""
 
 
 class CertIssuer:
-    """Issues certificates by the settings, with keys that stay in keyd."""
+    """Issues certificates by the settings, with keys that stay in keyd.
+
+    `changed` is called when something that has to be renewed was made on the way.
+    """
 
     def __init__(
-        self, settings: Settings, store: CertStore, keys: KeysClient, clock: Clock
+        self,
+        settings: Settings,
+        store: CertStore,
+        keys: KeysClient,
+        enroller: Enroller | None,
+        clock: Clock,
+        changed: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._store = store
         self._keys = keys
+        self._enroller = enroller
         self._clock = clock
-        self._making_ca = threading.Lock()
+        self._local_ca: LocalCaKeeper | None = None
+        if settings.local_ca is not None:
+            own = settings.issuance.get(settings.local_ca.cert_id)
+            if own is not None and own.method is Method.LOCAL_CA:
+                own = None
+            self._local_ca = LocalCaKeeper(
+                settings.local_ca, own, store, keys, self._enrol, clock, changed
+            )
+
+    def jobs(self) -> list[Job]:
+        """Return what certd renews of its own."""
+        own = self._enroller.jobs() if self._enroller is not None else []
+        return own if self._local_ca is None else [*own, self._local_ca]
 
     def by_settings(self, cert_id: str, csr_pem: bytes) -> bytes:
         """Issue as `cert_issuance.<id>` says; returns the PEM chain, leaf first."""
-        issuance = self._settings.issuance.get(cert_id)
+        issuance = self._settings.issuance_of(cert_id)
         if issuance is None:
             raise ParameterError(
                 f"there is no cert_issuance for {cert_id!r}; name an issuer in the request"
             )
+        request = x509.load_request(csr_pem)
+        if issuance.method is Method.EST:
+            return self._enrol(cert_id, csr_pem)
         if issuance.method is Method.SELF_SIGNED:
-            return self._self_signed(cert_id, csr_pem, issuance)
-        local_ca = self._settings.local_ca
-        if local_ca is None:
+            return self._self_signed(cert_id, request, issuance)
+        if self._local_ca is None or self._settings.local_ca is None:
             raise ParameterError(
                 f"cert_issuance.{cert_id} wants local_ca, but cert_issuance.local_ca is not set"
             )
-        handle = self._local_ca_key(local_ca)
-        return self._by_ca(csr_pem, local_ca.cert_id, handle, issuance)
+        issuer_id = self._settings.local_ca.cert_id
+        return self._by_ca(cert_id, request, issuer_id, self._local_ca.handle(), issuance)
 
     def by_issuer(self, cert_id: str, csr_pem: bytes, issuer_id: str, key_handle: str) -> bytes:
         """Issue by a CA that the caller names, with a key the caller has a handle for."""
         default = Issuance(Method.LOCAL_CA, DEFAULT_EXPIRY_DAYS)
-        issuance = self._settings.issuance.get(cert_id, default)
-        return self._by_ca(csr_pem, issuer_id, key_handle, issuance)
+        issuance = self._settings.issuance_of(cert_id) or default
+        return self._by_ca(cert_id, x509.load_request(csr_pem), issuer_id, key_handle, issuance)
 
-    def _local_ca_key(self, local_ca: LocalCa) -> str:
-        """Return the handle of the local CA's key, with a certificate in force beside it."""
-        issuance = self._settings.issuance.get(local_ca.cert_id)
-        if issuance is None or issuance.method is not Method.SELF_SIGNED:
-            return self._keys.load_key_pair(local_ca.key_id)
-        with self._making_ca:
-            handle = self._keys.create_key_pair(local_ca.key_id)
-            pem = self._store.find(local_ca.cert_id)
-            now = self._clock.now()
-            if pem is None or x509.load_chain(pem)[0].not_valid_after_utc <= now:
-                key = remote_key(self._keys, handle)
-                subject = _subject(issuance) or x509.common_name(local_ca.cert_id)
-                request = x509.load_request(x509.ca_request(subject, key, path_length=1))
-                lifetime = timedelta(days=issuance.expiry_days)
-                certificate = x509.issue(request, key, now=now, lifetime=lifetime)
-                self._store.put(local_ca.cert_id, x509.to_pem([certificate]))
-            return handle
+    def _enrol(self, cert_id: str, csr_pem: bytes) -> bytes:
+        if self._enroller is None:
+            raise TypeError("EST is used, but no certificate is issued by it")
+        return self._enroller.enrol(cert_id, csr_pem)
 
-    def _self_signed(self, cert_id: str, csr_pem: bytes, issuance: Issuance) -> bytes:
-        request = x509.load_request(csr_pem)
-        key = remote_key(self._keys, self._keys.load_key_pair(cert_id))
-        if key.public_key() != request.public_key():
-            raise ParameterError(f"the request is not for the key pair {cert_id!r}")
+    def _self_signed(
+        self, cert_id: str, request: CertificateSigningRequest, issuance: Issuance
+    ) -> bytes:
         certificate = x509.issue(
             request,
-            key,
+            self._own_key(cert_id, request),
             now=self._clock.now(),
             lifetime=timedelta(days=issuance.expiry_days),
             subject=_subject(issuance),
         )
         return x509.to_pem([certificate])
 
-    def _by_ca(self, csr_pem: bytes, issuer_id: str, handle: str, issuance: Issuance) -> bytes:
-        request = x509.load_request(csr_pem)
+    def _own_key(self, cert_id: str, request: CertificateSigningRequest) -> PrivateKey:
+        """Return the key pair of the id; for a renewal that keeps its key, of the id in use."""
+        for key_id in dict.fromkeys((cert_id, in_use_id(cert_id))):
+            try:
+                key = remote_key(self._keys, self._keys.load_key_pair(key_id))
+            except ApiError as error:
+                if error.status not in _REFUSED:
+                    raise
+                continue
+            if key.public_key() == request.public_key():
+                return key
+        raise ParameterError(f"the request is not for the key pair {cert_id!r}")
+
+    def _by_ca(
+        self,
+        cert_id: str,
+        request: CertificateSigningRequest,
+        issuer_id: str,
+        handle: str,
+        issuance: Issuance,
+    ) -> bytes:
         chain = x509.load_chain(self._store.get(issuer_id))
-        issuer = x509.Issuer(chain[0], remote_key(self._keys, handle))
         certificate = x509.issue(
             request,
-            issuer,
+            x509.Issuer(chain[0], remote_key(self._keys, handle)),
             now=self._clock.now(),
             lifetime=timedelta(days=issuance.expiry_days),
             subject=_subject(issuance),
+            may_be_ca=self._settings.may_be_ca(cert_id),
         )
         return x509.to_pem([certificate, *chain])
 

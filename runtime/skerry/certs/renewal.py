@@ -5,8 +5,8 @@ or a time (`10day`, `36h`, `30min`, and the short forms `10d`, `30m`). `threshol
 from the beginning, as a time from the end; `retry` is the pause after a failed try.
 
 Two rules that upstream has not:
-- A threshold longer than the certificate lives means the middle of its life. Taken by its letter
-  the certificate would be renewed without end.
+- A threshold that is reached as soon as the certificate is there means the middle of its life.
+  Taken by its letter the certificate would be renewed without end.
 - After the end, tries are five minutes apart at most: nothing is gained by waiting.
 """
 
@@ -29,6 +29,8 @@ _UNITS = {
     "day": timedelta(days=1),
 }
 _MAX_DAYS = 36500
+_SOONEST = timedelta(minutes=6)
+"""After the beginning, which our certificates have five minutes before they are issued."""
 _SHORTEST_PAUSE = timedelta(minutes=1)
 _PAUSE_WHEN_EXPIRED = timedelta(minutes=5)
 
@@ -67,10 +69,9 @@ class RenewalPolicy:
 
     def due(self, life: Life) -> datetime:
         """Return when the first try is made."""
-        if self.threshold.percent is not None:
-            return life.start + self.threshold.of(life.length)
-        due = life.end - self.threshold.time
-        return due if due > life.start else life.start + life.length / 2
+        span = self.threshold.of(life.length)
+        due = life.end - span if self.threshold.percent is None else life.start + span
+        return due if due - life.start >= _SOONEST else life.start + life.length / 2
 
     def pause(self, life: Life) -> timedelta:
         """Return how long to wait after a try that failed."""

@@ -44,6 +44,10 @@ class CertStore:
             return b"".join(p if p.endswith(b"\n") else p + b"\n" for p in parts) or None
         return self._read(cert_id)
 
+    def is_preloaded(self, cert_id: str) -> bool:
+        """Tell whether the settings bring an id along, so that it is never written."""
+        return cert_id in self._preloaded
+
     def put(self, cert_id: str, pem: bytes) -> None:
         """Store a chain; raises ParameterError when it is none or the id is preloaded."""
         load_chain(pem)
@@ -70,7 +74,7 @@ class CertStore:
         return pem
 
     def _own_path(self, cert_id: str) -> Path:
-        if cert_id in self._preloaded:
+        if self.is_preloaded(cert_id):
             raise ParameterError(
                 f"certificate {cert_id!r} is preloaded by the settings and not changed here"
             )

@@ -1,9 +1,10 @@
 """X.509 without I/O: requests, what a careful issuer makes of them, chains in PEM.
 
 An issuer here signs with any private key object, also one whose bytes stay in keyd (`remote_key`).
-Serial numbers are 159 random bits; SKI and AKI are always the issuer's own computation; a
-certificate never outlives its issuer, and a CA certificate is issued only where the issuer's path
-length allows it.
+Serial numbers are 159 random bits; SKI and AKI are always the issuer's own computation; what else
+of a request gets into a certificate is `extensions`' to say. A certificate never outlives its
+issuer and begins five minutes early, for peers whose clocks are a little behind. A CA certificate
+is issued only where the caller and the issuer's path length allow it.
 """
 
 import ipaddress
@@ -18,10 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skerry.certs.errors import ParameterError
+from skerry.certs.extensions import granted, key_usage
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 MAX_COMMON_NAME = 64
+BEFORE_NOW = timedelta(minutes=5)
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s?", re.DOTALL)
 _NAMES = {
     "CN": NameOID.COMMON_NAME,
@@ -71,7 +74,7 @@ def ca_request(subject: x509.Name, key: PrivateKey, path_length: int = 0) -> byt
         key,
         [
             (x509.BasicConstraints(ca=True, path_length=path_length), True),
-            (_key_usage(key_cert_sign=True), True),
+            (key_usage(key_cert_sign=True), True),
         ],
     )
 
@@ -87,6 +90,16 @@ def client_request(subject: x509.Name, names: Sequence[str], key: PrivateKey) ->
     """Return the request (PEM) of a TLS client; `names` become DNS names as they are."""
     alternatives = [x509.DNSName(name) for name in names]
     return _end_entity_request(subject, alternatives, ExtendedKeyUsageOID.CLIENT_AUTH, key)
+
+
+def renewal_request(holder: x509.Certificate, key: PrivateKey) -> bytes:
+    """Return the request (PEM) of a TLS client that keeps subject and names of a certificate."""
+    try:
+        found = holder.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = list(found.value)
+    except x509.ExtensionNotFound:
+        names = []
+    return _end_entity_request(holder.subject, names, ExtendedKeyUsageOID.CLIENT_AUTH, key)
 
 
 def general_name(text: str) -> x509.GeneralName:
@@ -117,32 +130,43 @@ def issue(
     now: datetime,
     lifetime: timedelta,
     subject: x509.Name | None = None,
+    may_be_ca: bool = False,
 ) -> x509.Certificate:
-    """Sign a request by a CA, or by its own key; raises ParameterError for what must not be."""
+    """Sign a request by a CA, or by its own key; raises ParameterError for what must not be.
+
+    `may_be_ca` lets a CA issue another CA; a key may always sign itself as one.
+    """
     name = request.subject if subject is None else subject
-    not_after = now + lifetime
+    not_before, not_after = now - BEFORE_NOW, now + lifetime
     if isinstance(issuer, Issuer):
-        _check_issuer(issuer, request, now)
+        above = _checked(issuer, now)
+        not_before = max(not_before, issuer.certificate.not_valid_before_utc)
         not_after = min(not_after, issuer.certificate.not_valid_after_utc)
         issuer_name, key = issuer.certificate.subject, issuer.key
+        # RFC 5280 §4.2.1.9: a new key of the same CA does not count for its path length
+        room = _room_below(above, self_issued=name == issuer_name)
+        extensions = granted(request, may_be_ca=may_be_ca, room=room)
     else:
         issuer_name, key = name, issuer
+        extensions = granted(request, may_be_ca=True, room=None)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(issuer_name)
         .public_key(request.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
+        .not_valid_before(not_before)
         .not_valid_after(not_after)
     )
-    for extension in request.extensions:
-        if not isinstance(extension.value, x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier):
-            builder = builder.add_extension(extension.value, extension.critical)
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
     own = x509.SubjectKeyIdentifier.from_public_key(request.public_key())
     builder = builder.add_extension(own, critical=False)
     builder = builder.add_extension(_authority(issuer, own), critical=False)
-    return builder.sign(key, hashes.SHA256())
+    try:
+        return builder.sign(key, hashes.SHA256())
+    except ValueError as error:
+        raise ParameterError(f"the request cannot become a certificate: {error}") from error
 
 
 def to_pem(certificates: Sequence[x509.Certificate]) -> bytes:
@@ -170,21 +194,32 @@ def key_pem(key: PrivateKey) -> bytes:
     )
 
 
-def _check_issuer(issuer: Issuer, request: x509.CertificateSigningRequest, now: datetime) -> None:
+def _checked(issuer: Issuer, now: datetime) -> x509.BasicConstraints:
+    """Return the constraints of an issuer that may issue now; raises ParameterError."""
     certificate = issuer.certificate
     name = certificate.subject.rfc4514_string()
     if certificate.public_key() != issuer.key.public_key():
         raise ParameterError(f"the issuer's key does not belong to the certificate {name!r}")
     if certificate.not_valid_after_utc <= now:
         raise ParameterError(f"the issuer {name!r} expired {certificate.not_valid_after_utc:%F}")
+    if certificate.not_valid_before_utc > now:
+        raise ParameterError(
+            f"the issuer {name!r} is not valid before {certificate.not_valid_before_utc:%F %T} "
+            "UTC; is this device's clock right?"
+        )
     constraints = _basic_constraints(certificate)
     if constraints is None or not constraints.ca:
         raise ParameterError(f"the certificate {name!r} is not a CA and cannot issue others")
     if not _may_sign_certificates(certificate):
         raise ParameterError(f"the key usage of the CA {name!r} does not allow it to sign others")
-    wanted = _basic_constraints(request)
-    if wanted is not None and wanted.ca and constraints.path_length == 0:
-        raise ParameterError(f"the CA {name!r} has path length 0 and cannot issue another CA")
+    return constraints
+
+
+def _room_below(above: x509.BasicConstraints, *, self_issued: bool) -> int | None:
+    """Return the greatest path length of a CA below, -1 where there can be none."""
+    if above.path_length is None or self_issued:
+        return above.path_length
+    return above.path_length - 1
 
 
 def _may_sign_certificates(certificate: x509.Certificate) -> bool:
@@ -195,11 +230,9 @@ def _may_sign_certificates(certificate: x509.Certificate) -> bool:
     return usage.key_cert_sign
 
 
-def _basic_constraints(
-    holder: x509.Certificate | x509.CertificateSigningRequest,
-) -> x509.BasicConstraints | None:
+def _basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
     try:
-        return holder.extensions.get_extension_for_class(x509.BasicConstraints).value
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         return None
 
@@ -222,17 +255,15 @@ def _end_entity_request(
     purpose: x509.ObjectIdentifier,
     key: PrivateKey,
 ) -> bytes:
-    return _request(
-        subject,
-        key,
-        [
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            # TLS 1.2 clients without forward secrecy encrypt to an RSA key
-            (_key_usage(key_encipherment=isinstance(key, rsa.RSAPrivateKey)), True),
-            (x509.ExtendedKeyUsage([purpose]), False),
-            (x509.SubjectAlternativeName(alternatives), False),
-        ],
-    )
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        # TLS 1.2 clients without forward secrecy encrypt to an RSA key
+        (key_usage(key_encipherment=isinstance(key, rsa.RSAPrivateKey)), True),
+        (x509.ExtendedKeyUsage([purpose]), False),
+    ]
+    if alternatives:
+        extensions.append((x509.SubjectAlternativeName(alternatives), False))
+    return _request(subject, key, extensions)
 
 
 def _request(
@@ -242,17 +273,3 @@ def _request(
     for value, critical in extensions:
         builder = builder.add_extension(value, critical)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def _key_usage(*, key_cert_sign: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=key_cert_sign,
-        content_commitment=False,
-        key_encipherment=key_encipherment,
-        data_encipherment=False,
-        key_agreement=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

@@ -241,8 +241,9 @@ def test_principals_guard_writing() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        pytest.param({"cert_issuance": {"est": {}}}, "EST is not part", id="EST"),
-        pytest.param({"cert_issuance": {"a": {"method": "est"}}}, "a.method is 'est'", id="method"),
+        pytest.param(
+            {"cert_issuance": {"a": {"method": "scep"}}}, "a.method is 'scep'", id="method"
+        ),
         pytest.param({"cert_issuance": {"a": 1}}, "expected a table", id="issuance"),
         pytest.param(
             {"cert_issuance": {"a": {"method": "self_signed", "expiry_days": 0}}},

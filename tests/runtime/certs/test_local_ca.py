@@ -25,7 +25,7 @@ SETTINGS = parse_settings(
         "cert_issuance": {
             "local_ca": {"cert": "local-ca", "pk": "local-ca"},
             "local-ca": {"method": "self_signed", "expiry_days": 100, "common_name": "the CA"},
-            "edge-ca": {"method": "local_ca", "expiry_days": 30},
+            "aziot-edged-ca": {"method": "local_ca", "expiry_days": 30},
         }
     }
 )
@@ -34,7 +34,7 @@ UNNAMED = parse_settings(
         "cert_issuance": {
             "local_ca": {"cert": "local-ca", "pk": "local-ca"},
             "local-ca": {"method": "self_signed"},
-            "edge-ca": {"method": "local_ca"},
+            "aziot-edged-ca": {"method": "local_ca"},
         }
     }
 )
@@ -73,9 +73,9 @@ def edge_ca_request() -> bytes:
 def test_an_issued_local_ca_is_made_once(keys: KeysClient, tmp_path: Path) -> None:
     """The first certificate makes the CA, the second is signed by the same."""
     store = CertStore(tmp_path, {})
-    issuer = CertIssuer(SETTINGS, store, keys, MovableClock())
+    issuer = CertIssuer(SETTINGS, store, keys, None, MovableClock(), lambda: None)
     first, second = (
-        x509.load_chain(issuer.by_settings("edge-ca", edge_ca_request())) for _ in range(2)
+        x509.load_chain(issuer.by_settings("aziot-edged-ca", edge_ca_request())) for _ in range(2)
     )
     assert first[1] == second[1] == x509.load_chain(store.get("local-ca"))[0]
     assert first[1].subject == x509.common_name("the CA")
@@ -85,8 +85,8 @@ def test_an_issued_local_ca_is_made_once(keys: KeysClient, tmp_path: Path) -> No
 
 def test_a_local_ca_without_a_name_is_named_by_its_id(keys: KeysClient, tmp_path: Path) -> None:
     """Settings that name no subject still give a CA that can be told apart."""
-    issuer = CertIssuer(UNNAMED, CertStore(tmp_path, {}), keys, MovableClock())
-    chain = x509.load_chain(issuer.by_settings("edge-ca", edge_ca_request()))
+    issuer = CertIssuer(UNNAMED, CertStore(tmp_path, {}), keys, None, MovableClock(), lambda: None)
+    chain = x509.load_chain(issuer.by_settings("aziot-edged-ca", edge_ca_request()))
     assert chain[1].subject == x509.common_name("local-ca")
 
 
@@ -95,10 +95,10 @@ def test_an_expired_local_ca_is_issued_again_for_the_same_key(
 ) -> None:
     """What it signed before still chains to the key; the name stays."""
     clock = MovableClock()
-    issuer = CertIssuer(SETTINGS, CertStore(tmp_path, {}), keys, clock)
-    before = x509.load_chain(issuer.by_settings("edge-ca", edge_ca_request()))[1]
+    issuer = CertIssuer(SETTINGS, CertStore(tmp_path, {}), keys, None, clock, lambda: None)
+    before = x509.load_chain(issuer.by_settings("aziot-edged-ca", edge_ca_request()))[1]
     clock.time = START + timedelta(days=101)
-    after = x509.load_chain(issuer.by_settings("edge-ca", edge_ca_request()))[1]
+    after = x509.load_chain(issuer.by_settings("aziot-edged-ca", edge_ca_request()))[1]
     assert after != before
     assert after.public_key() == before.public_key()
     assert after.not_valid_after_utc == clock.time + timedelta(days=100)

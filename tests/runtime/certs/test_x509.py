@@ -66,7 +66,7 @@ def test_issued_fields_are_the_issuers() -> None:
     assert aki.key_identifier == ski.digest
     assert leaf.issuer == ca.certificate.subject
     assert leaf.serial_number.bit_length() > 64
-    assert leaf.not_valid_before_utc == NOW
+    assert leaf.not_valid_before_utc == NOW - x509.BEFORE_NOW
 
 
 def test_a_certificate_never_outlives_its_issuer() -> None:

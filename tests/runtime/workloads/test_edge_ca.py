@@ -12,7 +12,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fakes.docker_engine import DockerEngine
 from harness.edged import CONFIG, House, status_of, until
 from skerry.certs.client import CertsClient
-from skerry.certs.x509 import ca_request, common_name, issue, key_pem, load_request, to_pem
+from skerry.certs.x509 import (
+    BEFORE_NOW,
+    ca_request,
+    common_name,
+    issue,
+    key_pem,
+    load_request,
+    to_pem,
+)
 
 SELF_SIGNED = """
 [edge_ca]
@@ -62,7 +70,7 @@ def test_the_edge_ca_is_a_ca_for_modules_only(stopped: House, engine: DockerEngi
         True,
         0,
     )
-    assert made.not_valid_after_utc - made.not_valid_before_utc == timedelta(days=365)
+    assert made.not_valid_after_utc - made.not_valid_before_utc == timedelta(days=365) + BEFORE_NOW
 
 
 def test_the_edge_ca_stays_until_it_is_due(stopped: House, engine: DockerEngine) -> None:
