@@ -43,7 +43,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
-        return command(options)
+        status = command(options)
+        # here and not at exit, where a reader that has gone would be a complaint
+        sys.stdout.flush()
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")
         return 1
@@ -53,6 +55,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # the reader (a pager, head) has gone; Python would complain again when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return status
 
 
 def main() -> NoReturn:
