@@ -1,0 +1,91 @@
+"""`skerry certificates list`: subject, issuer, expiry and next renewal of all certificates."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skerry.cli._certificates import Watched
+
+_ETC = "/etc/skerry"
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser("certificates", help="the certificates of this device")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list subjects, issuers, expiry and next renewal")
+    listing.add_argument("--etc", metavar="DIR", default=_ETC, help=f"default {_ETC}")
+    listing.add_argument("--output", choices=("text", "json"), default="text")
+    listing.set_defaults(run=run_list)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Print one line per certificate; exit status 1 when one has expired or cannot be read."""
+    from skerry.base.client import ApiError
+    from skerry.base.clock import SystemClock
+    from skerry.certs.client import CertsClient
+    from skerry.cli._certificates import row
+    from skerry.cli._text import columns
+    from skerry.cli._units import socket_of
+
+    certs, now = CertsClient(socket_of("certd")), SystemClock().now()
+    rows = []
+    for one in _watched(Path(options.etc)):
+        try:
+            rows.append(row(one, certs.get(one.cert_id), now))
+        except ApiError as error:
+            rows.append(row(one, None, now, str(error)))
+    if options.output == "json":
+        sys.stdout.write(json.dumps({"certificates": [vars(r) for r in rows]}, indent=1) + "\n")
+    else:
+        head = ("ROLE", "STATE", "SUBJECT", "ISSUER", "EXPIRES", "NEXT RENEWAL")
+        lines = [
+            (
+                r.role,
+                r.state,
+                r.subject or "-",
+                r.issuer or "-",
+                r.not_after or "-",
+                r.next_renewal or "-",
+            )
+            for r in rows
+        ]
+        sys.stdout.write(columns(head, lines))
+    return 1 if any(r.state in {"expired", "unreadable"} for r in rows) else 0
+
+
+def _watched(etc: Path) -> list["Watched"]:
+    from skerry.base.errors import SettingsError, SkerryError
+    from skerry.base.settings import load_settings
+    from skerry.cli._certificates import watched
+
+    names = ("certd", "identityd", "edged")
+    try:
+        certd, identityd, edged = (load_settings(etc / name) for name in names)
+    except SettingsError as error:
+        remedy = "; run it with sudo" if "Permission denied" in str(error) else ""
+        raise SkerryError(f"{error}{remedy}") from error
+    if not certd:
+        raise SkerryError("this device has no configuration; see: skerry config apply")
+    return watched(certd, identityd, edged, _modules())
+
+
+def _modules() -> dict[str, str]:
+    """Return the generations of the modules by name; none while identityd has no identity."""
+    from skerry.base.client import ApiError, UnreachableError
+    from skerry.cli._units import socket_of
+    from skerry.identity.client import IdentityClient
+
+    try:
+        identities = IdentityClient(socket_of("identityd")).modules()
+    except (ApiError, UnreachableError) as error:
+        sys.stderr.write(f"skerry: the modules are not known: {error}\n")
+        return {}
+    return {
+        one.module_id: one.generation_id
+        for one in identities
+        if one.module_id is not None and one.generation_id is not None
+    }
