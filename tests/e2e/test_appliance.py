@@ -55,6 +55,18 @@ def test_the_tpm_is_seen(appliance: BootedAppliance) -> None:
     appliance.output_of("test -c /dev/tpmrm0")
 
 
+def test_the_services_are_sandboxed(appliance: BootedAppliance) -> None:
+    """On the appliance itself, drop-ins and all, systemd finds each unit exposed by 2.0 or less."""
+    units = appliance.output_of("cd /usr/lib/systemd/system && ls skerry-*.service").split()
+    assert {"skerry-keyd.service", "skerry-edged.service", "skerry-seed.service"} <= set(units)
+    exposed = [
+        appliance.output_of(f"systemd-analyze security --no-pager {unit} | tail -n1").split()
+        for unit in units
+    ]
+    # → Overall exposure level for UNIT: 1.6 OK
+    assert {words[5].rstrip(":"): words[6] for words in exposed if float(words[6]) > 2.0} == {}
+
+
 def test_the_containers_are_not_root(appliance: BootedAppliance) -> None:
     """Agent and module run under users without rights, and only edged reaches Moby."""
     working(appliance)
