@@ -4,6 +4,7 @@ A `Cloud` lives on the database's thread. `skerry-lab up` puts a server before i
 use its parts directly.
 """
 
+import json
 import re
 import secrets
 import sqlite3
@@ -60,6 +61,7 @@ class Cloud:
     policies: PolicyStore
     dps: DpsStore
     id_scope: str
+    names: Names
     clock: Clock
     log: Logger = field(repr=False)
     router: Router = field(repr=False)
@@ -88,27 +90,29 @@ def open_cloud(
     *,
     clock: Clock,
     log: Logger,
-    names: Callable[[], Names],
+    names: Names | None,
     wrap: Wrap,
     settings: DpsSettings,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Cloud:
-    """Put the services together; what every lab has from its start is made if it is missing."""
+    """Put the services together; what every lab has from its start is made if it is missing.
+
+    `names` None are those that a server was last started with.
+    """
     id_scope = _id_scope(connection, random_bytes)
+    hub = _names(connection, names)
     policies = PolicyStore(connection)
     policies.ensure(random_bytes)
     registry = Registry(RegistryStore(connection), clock, random_bytes)
     store = DpsStore(connection)
     attestor = Attestor(store, wrap, random_bytes)
-    provisioning = Provisioning(
-        store, registry, attestor, settings, random_bytes, lambda: names().own
-    )
-    access = Access(registry, policies, clock, lambda host: names().is_own(host))
+    provisioning = Provisioning(store, registry, attestor, settings, random_bytes, hub.own)
+    access = Access(registry, policies, clock, hub.is_own)
     apis = (
         DpsApi(id_scope, store, attestor, provisioning, settings, clock).routes()
         + RegistryApi(registry, access).routes()
     )
-    return Cloud(registry, policies, store, id_scope, clock, log, Router(apis))
+    return Cloud(registry, policies, store, id_scope, hub, clock, log, Router(apis))
 
 
 def _id_scope(connection: sqlite3.Connection, random_bytes: Callable[[int], bytes]) -> str:
@@ -119,6 +123,16 @@ def _id_scope(connection: sqlite3.Connection, random_bytes: Callable[[int], byte
     connection.execute("INSERT INTO setting VALUES ('id_scope', ?)", (scope,))
     DpsStore(connection).set_hubs([""])
     return scope
+
+
+def _names(connection: sqlite3.Connection, names: Names | None) -> Names:
+    if names is not None:
+        text = json.dumps([names.own, *names.others])
+        connection.execute("INSERT OR REPLACE INTO setting VALUES ('names', ?)", (text,))
+        return names
+    row = connection.execute("SELECT value FROM setting WHERE name = 'names'").fetchone()
+    own, *others = json.loads(row["value"]) if row else ["localhost"]
+    return Names(own, tuple(others))
 
 
 def _bare(host: str) -> str:

@@ -97,6 +97,8 @@ def _commit(connection: sqlite3.Connection, batch: list[tuple[Work[Any], "Future
             try:
                 done.append((future, work(connection), None))
             except Exception as error:
+                if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+                    raise  # a full disk, say: SQLite has rolled back everything
                 connection.execute("ROLLBACK TO work")
                 done.append((future, None, error))
             connection.execute("RELEASE work")

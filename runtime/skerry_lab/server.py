@@ -69,13 +69,17 @@ class Store:
     def __init__(
         self,
         data_dir: Path,
-        settings: LabSettings,
         *,
+        names: Names | None = None,
+        settings: DpsSettings | None = None,
         clock: Clock | None = None,
-        names: Callable[[], Names] | None = None,
     ) -> None:
-        self.data_dir = state_folder(data_dir)
-        own = names or (lambda: Names(settings.names[0] if settings.names else "localhost"))
+        """Open a folder, which is made if it is missing; `names` None are those of the last start.
+
+        Raises: LabError.
+        """
+        make_folder(data_dir)
+        self.data_dir = data_dir
         self._database = Database(data_dir / DATABASE, SCHEMAS)
         self._clock = clock or SystemClock()
         self.cloud = self._database.run(
@@ -83,12 +87,11 @@ class Store:
                 connection,
                 clock=self._clock,
                 log=get_logger("lab"),
-                names=own,
+                names=names,
                 wrap=wrap_key,
-                settings=settings.dps,
+                settings=settings or DpsSettings(),
             )
         )
-        self.authority = self.renew(settings.names)
 
     def renew(self, names: Sequence[str]) -> authority.Authority:
         """Make or renew root and server certificate, and write their files."""
@@ -176,7 +179,7 @@ class Lab:
 
     def start(self) -> None:
         """Open the folder and listen. Raises: LabError, AddressInUseError."""
-        state_folder(self._data_dir)
+        make_folder(self._data_dir)
         self._lock = _lock(self._data_dir / _LOCK_FILE)
         try:
             self._sockets = _listen(self._settings.hosts, self._settings.https_port)
@@ -185,9 +188,11 @@ class Lab:
             raise
         self.https_port = self._sockets[0].getsockname()[1]
         try:
+            state_folder(self._data_dir)  # clears what a killed lab left
             self.store = Store(
-                self._data_dir, self._settings, clock=self._clock, names=lambda: self.names
+                self._data_dir, names=self.names, settings=self._settings.dps, clock=self._clock
             )
+            self.authority = self.store.renew(self._settings.names)
             self.registry = LabRegistry(self.store)
             self._context = server_context(self._data_dir / _SERVER_FILE)
             self._serve_in_thread()
@@ -242,7 +247,7 @@ class Lab:
     @property
     def root_pem(self) -> str:
         """The certificate to trust."""
-        return self.store.authority.root.chain_pem
+        return self.authority.root.chain_pem
 
     def add_enrollment(self, enrollment: Enrollment) -> None:
         """Enrol a device or a group. Raises: EnrollmentError."""
@@ -297,6 +302,14 @@ class Lab:
             self._log.debug("connection lost", reason=str(error))
         else:
             self._log.error("the loop reports", what=context.get("message"), error=repr(error))
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of a lab, private. Raises: LabError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(f"{path} cannot be the lab's folder: {error.strerror}") from error
 
 
 def device_connection_string(device: Device, host: str) -> str:

@@ -38,10 +38,3 @@ def test_an_unknown_verb_is_a_usage_error(command: str) -> None:
     done = run(command, "no-such-verb")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no-such-verb" in done.stderr
-
-
-def test_the_lab_has_no_verbs_and_says_so() -> None:
-    """`skerry-lab` alone exits 2 and says that this version has no lab cloud."""
-    done = run("skerry-lab")
-    assert done.returncode == 2
-    assert "this version has no lab cloud" in done.stderr

@@ -4,6 +4,7 @@ Each way ends with a `Proof`: the enrolment, and what the hub will know the devi
 """
 
 import base64
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Protocol
 from cryptography import x509
 
 from skerry.wire import sas
+from skerry_lab import tokens
 from skerry_lab.certificates import (
     CertificateError,
     check_time,
@@ -116,28 +118,26 @@ class Attestor:
     ) -> Proof:
         since = now - timedelta(seconds=_NONCE_SECONDS)
         for key, srk in self._store.nonces(registration_id, since):
-            try:
-                sas.verify(token, key, now.timestamp())
-            except sas.SasError:
-                continue
-            return Proof(enrollment, Authentication(AuthType.SAS), srk)
+            with contextlib.suppress(sas.SasError):
+                tokens.verify(token, [key], now)
+                return Proof(enrollment, Authentication(AuthType.SAS), srk)
         raise unauthorized("the token is not signed with the key of a recent challenge")
 
     def _by_group_key(self, token: sas.SasToken, registration_id: str, now: datetime) -> Proof:
         groups = self._store.groups(Attestation.SYMMETRIC_KEY)
         if not groups:
             raise DpsError(NO_ENROLLMENT, "no enrollment found for this registration id")
-        problem = ""
+        problem = sas.SasError("")
         for group in groups:
             keys = tuple(sas.device_key(key, registration_id) for key in group.keys)
             try:
-                _verify(token, keys, now)
-            except DpsError as error:
-                problem = str(error)
+                tokens.verify(token, keys, now)
+            except sas.SasError as error:
+                problem = error
                 continue
             texts = [base64.b64encode(key).decode() for key in keys]
             return Proof(group, Authentication(AuthType.SAS, *texts))
-        raise unauthorized(problem)
+        raise unauthorized(str(problem)) from problem
 
     def _by_certificate(self, request: Request, registration_id: str, now: datetime) -> Proof:
         try:
@@ -174,12 +174,7 @@ def _check_leaf(enrollment: Enrollment, leaf: x509.Certificate) -> None:
 
 
 def _verify(token: sas.SasToken, keys: tuple[bytes, ...], now: datetime) -> None:
-    problem = "the enrollment has no key"
-    for key in keys:
-        try:
-            sas.verify(token, key, now.timestamp())
-        except sas.SasError as error:
-            problem = str(error)
-        else:
-            return
-    raise unauthorized(problem)
+    try:
+        tokens.verify(token, keys, now)
+    except sas.SasError as error:
+        raise unauthorized(str(error)) from error

@@ -48,7 +48,7 @@ class Provisioning:
         attestor: Attestor,
         settings: DpsSettings,
         random_bytes: Callable[[int], bytes],
-        hub_name: Callable[[], str],
+        hub_name: str,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -115,7 +115,7 @@ class Provisioning:
             **state,
             "status": State.ASSIGNED.value,
             "substatus": substatus,
-            "assignedHub": hub or self._hub_name(),
+            "assignedHub": hub or self._hub_name,
             "deviceId": device.device_id,
             "etag": etag,
             **({} if returned is None else {"payload": returned}),
@@ -129,7 +129,7 @@ class Provisioning:
         if former and former.hub in hubs and enrollment.reprovision is Reprovision.KEEP:
             return former.hub
         if enrollment.allocation is Allocation.STATIC and enrollment.hub:
-            wanted = "" if enrollment.hub == self._hub_name() else enrollment.hub
+            wanted = "" if enrollment.hub == self._hub_name else enrollment.hub
             return wanted if wanted in hubs else None
         if enrollment.allocation is Allocation.HASHED:
             # The highest of all hashes wins: a hub that is added takes only what is now its own.

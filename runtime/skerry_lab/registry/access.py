@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from skerry.base.clock import Clock
 from skerry.wire import sas
+from skerry_lab import tokens
 from skerry_lab.certificates import (
     CertificateError,
     check_time,
@@ -106,15 +107,10 @@ class Access:
         return _as_device(device)
 
     def _verify(self, token: sas.SasToken, keys: tuple[bytes, ...]) -> None:
-        problem = "no key is set"
-        for key in keys:
-            try:
-                sas.verify(token, key, self._clock.now().timestamp())
-            except sas.SasError as error:
-                problem = str(error)
-            else:
-                return
-        raise unauthorized(problem)
+        try:
+            tokens.verify(token, keys, self._clock.now())
+        except sas.SasError as error:
+            raise unauthorized(str(error)) from error
 
 
 def _token(request: Request) -> sas.SasToken:

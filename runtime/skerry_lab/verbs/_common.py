@@ -1,0 +1,81 @@
+"""What the verbs share: options, output, the store of a data folder."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from skerry_lab.server import Store
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_command(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    run: Run,
+) -> argparse.ArgumentParser:
+    """Add a command with the options that all have."""
+    parser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the lab's folder")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_group(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Add a verb that has commands of its own."""
+    parser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    return parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+
+def switch(text: str) -> bool:
+    """Read `true` or `false`, as options of the Azure CLI take them."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+@contextlib.contextmanager
+def opened(options: argparse.Namespace) -> Iterator[Store]:
+    """Open the data folder, also beside a running server."""
+    store = Store(options.data)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def show(options: argparse.Namespace, facts: Mapping[str, object]) -> None:
+    """Print one thing: as JSON, or a fact a line."""
+    if options.output == "json":
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        sys.stdout.write(f"{name.ljust(width)}  {_text(value)}\n")
+
+
+def show_list(
+    options: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]
+) -> None:
+    """Print many: JSON with all facts, or a table of some."""
+    if options.output == "json":
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    lines = [list(columns), *([_text(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -1,0 +1,111 @@
+"""`skerry-lab device`: the registry by hand. Options are those of the Azure CLI."""
+
+import argparse
+
+from skerry_lab.cloud import Cloud
+from skerry_lab.registry.model import (
+    MAX_DEVICES_LISTED,
+    Authentication,
+    AuthType,
+    Device,
+    Status,
+    authentication_from,
+    checked_id,
+)
+from skerry_lab.server import device_connection_string
+from skerry_lab.verbs._common import add_command, add_group, opened, show, show_list, switch
+
+_METHODS = {
+    "shared_private_key": AuthType.SAS,
+    "x509_thumbprint": AuthType.SELF_SIGNED,
+    "x509_ca": AuthType.CERTIFICATE_AUTHORITY,
+}
+_COLUMNS = ("deviceId", "status", "auth", "edge")
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    commands = add_group(subparsers, "device", "devices of the registry")
+    create = add_command(commands, "create", "register a device", _create)
+    create.add_argument("device_id", metavar="ID")
+    create.add_argument(
+        "--auth-method", "--am", choices=sorted(_METHODS), default="shared_private_key"
+    )
+    create.add_argument("--primary-key", "--pk", default="", metavar="BASE64")
+    create.add_argument("--secondary-key", "--sk", default="", metavar="BASE64")
+    create.add_argument("--primary-thumbprint", "--ptp", default="", metavar="HEX")
+    create.add_argument("--secondary-thumbprint", "--stp", default="", metavar="HEX")
+    create.add_argument("--edge-enabled", "--ee", type=switch, default=True, metavar="true|false")
+    create.add_argument("--status", choices=tuple(Status), default=Status.ENABLED)
+    add_command(commands, "list", "list devices", _list)
+    shown = add_command(commands, "show", "show a device and its connection string", _show)
+    shown.add_argument("device_id", metavar="ID")
+    delete = add_command(commands, "delete", "remove a device and its modules", _delete)
+    delete.add_argument("device_id", metavar="ID")
+
+
+def _create(options: argparse.Namespace) -> int:
+    def work(cloud: Cloud) -> dict[str, object]:
+        device = Device(
+            checked_id(options.device_id, "device"),
+            _authentication(options, cloud.registry.fresh_keys()),
+            status=Status(options.status),
+            edge=options.edge_enabled,
+        )
+        return _facts(cloud, cloud.registry.put_device(device))
+
+    with opened(options) as store:
+        show(options, store.do(work))
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    with opened(options) as store:
+        rows = store.do(
+            lambda cloud: [
+                _facts(cloud, device) for device in cloud.registry.store.devices(MAX_DEVICES_LISTED)
+            ]
+        )
+    show_list(options, rows, _COLUMNS)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    with opened(options) as store:
+        facts = store.do(lambda cloud: _facts(cloud, cloud.registry.device(options.device_id)))
+    show(options, facts)
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    with opened(options) as store:
+        store.do(lambda cloud: cloud.registry.delete_device(options.device_id))
+    return 0
+
+
+def _authentication(options: argparse.Namespace, fresh: Authentication) -> Authentication:
+    return authentication_from(
+        {
+            "type": _METHODS[options.auth_method].value,
+            "symmetricKey": {
+                "primaryKey": options.primary_key,
+                "secondaryKey": options.secondary_key,
+            },
+            "x509Thumbprint": {
+                "primaryThumbprint": options.primary_thumbprint,
+                "secondaryThumbprint": options.secondary_thumbprint,
+            },
+        },
+        fresh,
+    )
+
+
+def _facts(cloud: Cloud, device: Device) -> dict[str, object]:
+    return {
+        "deviceId": device.device_id,
+        "status": device.status.value,
+        "auth": device.authentication.type.value,
+        "edge": device.edge,
+        "generationId": device.generation_id,
+        "connectionString": device_connection_string(device, cloud.names.own),
+    }

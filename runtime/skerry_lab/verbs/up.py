@@ -1,0 +1,93 @@
+"""`skerry-lab up`: serves until it is told to stop."""
+
+import argparse
+import ipaddress
+import signal
+import sys
+import threading
+
+from skerry.base import log
+from skerry_lab.dps.service import DpsSettings
+from skerry_lab.server import LOOPBACK, ROOT_FILE, Lab, LabSettings
+from skerry_lab.verbs._common import add_command, show
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only when the operator names the machine
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = add_command(subparsers, "up", "serve DPS and the hub's registry until stopped", _run)
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name or address that devices reach this machine by; the first is the hub's name "
+        "(default localhost). With one the lab listens on all addresses",
+    )
+    parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address to listen on (default: loopback, or all with --host)",
+    )
+    parser.add_argument("--https-port", type=_port, default=443, metavar="PORT")
+    parser.add_argument(
+        "--registrations-per-minute",
+        type=int,
+        default=0,
+        metavar="N",
+        help="answer 429 beyond, to try out devices with it (default: no limit)",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    log.setup("lab")
+    settings = LabSettings(
+        hosts=tuple(options.listen) or _hosts(options.host),
+        https_port=options.https_port,
+        names=tuple(options.host),
+        dps=DpsSettings(registrations_per_minute=options.registrations_per_minute),
+    )
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with Lab(options.data, settings) as lab:
+        root = options.data / ROOT_FILE
+        facts = {
+            "hub": lab.hub_name,
+            "endpoint": lab.endpoint,
+            "idScope": lab.id_scope,
+            "root": str(root.resolve()),
+        }
+        show(options, facts)
+        sys.stdout.flush()
+        data = f"--data {options.data}"
+        sys.stderr.write(
+            "\nnext steps\n"
+            f"  skerry-lab enrollment create my-device {data}   # prints what config.toml needs\n"
+            f"  skerry-lab device create my-device {data}       # or by connection string\n"
+            f"  devices trust {root}\n"
+            "the lab runs until Ctrl-C\n"
+        )
+        stopped.wait()
+    sys.stderr.write("the lab has stopped\n")
+    return 0
+
+
+def _hosts(names: list[str]) -> tuple[str, ...]:
+    return LOOPBACK if all(map(_is_loopback, names)) else _EVERYWHERE
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, expected 0 (any) to 65535")
+    return int(text)
