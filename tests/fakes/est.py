@@ -1,6 +1,6 @@
 """An EST server (RFC 7030) on loopback, over real TLS, with a CA of its own.
 
-It knows Basic logins and TLS clients whose certificates its CA issued, `cacerts`, `simpleenroll` and
+It knows Basic logins, TLS clients whose certificates its CA issued, `cacerts`, `simpleenroll` and
 `simplereenroll`. What a test puts into `instead` is answered in place of the right thing.
 """
 

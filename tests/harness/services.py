@@ -14,11 +14,18 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skerry.base.clock import Clock
 from skerry.base.http import HttpError, Request, Router
 from skerry.base.log import get_logger
 from skerry.base.peer import Peer
 from skerry.base.server import Server
-from skerry.base.service import add_config_route, open_context, parse_arguments
+from skerry.base.service import (
+    add_config_route,
+    add_deadline_route,
+    open_context,
+    parse_arguments,
+)
+from skerry.base.upkeep import Upkeep
 
 START_SECONDS = 20
 
@@ -35,6 +42,7 @@ class Hosted:
 
     router: Router
     version: str
+    upkeep: Upkeep
 
     def call(self, uid: int, line: str, body: object = None, **query: str) -> tuple[int, object]:
         """Call a route, `"METHOD /path"`, as any user; returns status and answer."""
@@ -51,9 +59,13 @@ class Hosted:
 
 @dataclass
 class Services:
-    """Starts services below one folder: `<name>/{config,state}` and `<name>.sock`."""
+    """Starts services below one folder: `<name>/{config,state}` and `<name>.sock`.
+
+    Hosted services live at the time of `clock`, the machine's where it is None.
+    """
 
     folder: Path
+    clock: Clock | None = None
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     hosted: list[tuple[Server, threading.Thread]] = field(default_factory=list)
 
@@ -81,17 +93,18 @@ class Services:
         mask = os.umask(0o077)
         try:
             options = parse_arguments(name, self.arguments(name))
-            context = open_context(name, [name], options, get_logger(name))
+            context = open_context(name, [name], options, get_logger(name), self.clock)
             (listener,) = importlib.import_module(MODULES[name]).build(context)
         finally:
             os.umask(mask)
         add_config_route(listener.router, context.digest)
+        add_deadline_route(listener.router, context.upkeep)
         server = Server([listener], clock=context.clock, log=context.log)
         thread = threading.Thread(target=server.run, name=name)
         thread.start()
         self.hosted.append((server, thread))
         api = importlib.import_module(MODULES[name].replace(".service", ".api"))
-        return Hosted(listener.router, api.API_VERSIONS[-1])
+        return Hosted(listener.router, api.API_VERSIONS[-1], context.upkeep)
 
     def spawn(self, name: str, *options: str) -> subprocess.Popen[str]:
         """Start a service without waiting for it."""

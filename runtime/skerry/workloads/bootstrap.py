@@ -10,25 +10,26 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
-from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.base.files import write_atomic
 from skerry.base.log import Logger
 from skerry.engine.errors import EngineConflictError
 from skerry.engine.model import Engine
 from skerry.identity.client import Identity, IdentityClient
-from skerry.workloads.certificates import Certificates
 from skerry.workloads.device import Device
+from skerry.workloads.edge_ca import EdgeCa
 from skerry.workloads.images import Images
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import NetworkSettings, ReprovisioningMode, Settings
 
 
 class Bootstrap:
-    """The steps before the agent."""
+    """The steps before the agent.
+
+    `certificates_changed` is called when a service may have got something that it has to renew.
+    """
 
     def __init__(
         self,
@@ -36,24 +37,23 @@ class Bootstrap:
         state_dir: Path,
         device: Device,
         identities: IdentityClient,
-        certificates: Certificates,
+        edge_ca: EdgeCa,
         engine: Engine,
         images: Images,
         modules: Modules,
-        clock: Clock,
         log: Logger,
+        certificates_changed: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._cache = state_dir / "cache"
         self._device = device
         self._identities = identities
-        self._certificates = certificates
+        self._edge_ca = edge_ca
         self._engine = engine
         self._images = images
         self._modules = modules
-        self._clock = clock
         self._log = log
-        self._renew_at: datetime | None = None
+        self._certificates_changed = certificates_changed
         self._reprovisioned = settings.reprovisioning is not ReprovisioningMode.ALWAYS_ON_STARTUP
 
     def steps(self) -> list[tuple[str, Callable[[], object]]]:
@@ -78,14 +78,12 @@ class Bootstrap:
         shutil.rmtree(self._cache, ignore_errors=True)
 
     def ensure_edge_ca(self) -> None:
-        """Check the edge CA, make it anew where it is due; it is looked at again when it is."""
-        edge_ca = self._certificates.ensure_edge_ca()
-        self._renew_at = edge_ca.renew_at
-        if edge_ca.issued_now:
-            self._log.info("edge CA issued", until=edge_ca.not_after.isoformat())
+        """See to it that the edge CA is in force; it is looked at again when it is due."""
+        self._edge_ca.ensure()
+        self._certificates_changed()
 
     def edge_ca_is_due(self) -> bool:
-        return self._renew_at is not None and self._clock.now() >= self._renew_at
+        return self._edge_ca.is_due()
 
     def _identify(self) -> None:
         if not self._reprovisioned:

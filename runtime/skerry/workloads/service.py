@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from skerry.base.client import ServiceClient
 from skerry.base.errors import SettingsError, SkerryError
 from skerry.base.http import Router
 from skerry.base.log import get_logger, setup
@@ -36,6 +37,7 @@ from skerry.workloads.callers import Callers
 from skerry.workloads.certificates import Certificates
 from skerry.workloads.deployment import Deployment
 from skerry.workloads.device import Device
+from skerry.workloads.edge_ca import EdgeCa
 from skerry.workloads.images import Images, read_preload
 from skerry.workloads.keyring import Keyring
 from skerry.workloads.management import ManagementApi
@@ -44,10 +46,12 @@ from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings, parse_settings
 from skerry.workloads.sockets import ModuleSockets
 from skerry.workloads.supervisor import Pace, Supervisor
+from skerry.workloads.waker import Waker
 from skerry.workloads.workload import WorkloadApi
 
 _NAME = "edged"
 _SOCKETS = ("mgmt", "workload")
+_DEADLINE_VERSION = "2020-09-01"
 _IMAGES = "/usr/lib/skerry/images"
 
 
@@ -87,7 +91,17 @@ class Edged:
         identities = IdentityClient(context.peer("identityd"))
         keys, certs = KeysClient(context.peer("keyd")), CertsClient(context.peer("certd"))
         device, keyring = Device(), Keyring(keys, identities)
-        certificates = Certificates(certs, keys, device, settings.edge_ca, clock)
+        edge_ca = EdgeCa(certs, keys, device, settings.edge_ca, state / "cache", clock, log)
+        certificates = Certificates(certs, device, edge_ca)
+        self.waker = Waker(
+            {
+                name: ServiceClient(context.peer(name), _DEADLINE_VERSION)
+                for name in ("certd", "identityd")
+            },
+            lambda: _target(context.config_dir.parent / "current"),
+            clock,
+            log,
+        )
         preloaded = read_preload(images_dir)
         carried = preloaded.get(settings.agent.image)
         plan = AgentPlan(settings, state, carried.id if carried else None)
@@ -116,7 +130,16 @@ class Edged:
         )
         modules = Modules(engine, images, sockets, settings, log, complete)
         bootstrap = Bootstrap(
-            settings, state, device, identities, certificates, engine, images, modules, clock, log
+            settings,
+            state,
+            device,
+            identities,
+            edge_ca,
+            engine,
+            images,
+            modules,
+            log,
+            self.waker.ask_again,
         )
         self.supervisor = Supervisor(
             settings, plan, bootstrap, modules, engine, clock, log, self.end, pace
@@ -146,6 +169,13 @@ class Edged:
             self.server.add_listener(listener)
 
 
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run edged; returns the exit status."""
     options = parse_arguments(_NAME, arguments)
@@ -166,7 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # what is loaded now stays: the collector need not look at it, nor write to its pages
     gc.freeze()
     edged.supervisor.start()
+    edged.waker.start()
     edged.server.run()
+    edged.waker.stop()
     edged.supervisor.stop()
     log.info("stopped", status=edged.status)
     return edged.status

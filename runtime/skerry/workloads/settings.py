@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from skerry.base.errors import SettingsError
+from skerry.certs.renewal import RenewalPolicy, parse_policy
 from skerry.engine.model import RegistryAuth
 
 EDGE_CA = "aziot-edged-ca"
@@ -46,10 +47,11 @@ class AgentSettings:
 
 @dataclass(frozen=True)
 class EdgeCaSettings:
-    """The edge CA: `issued` by certd, or brought along. The threshold is as written (`80%`)."""
+    """The edge CA: `issued` by certd, or brought along; `subject` where it is not the default."""
 
     issued: bool
-    threshold: str = "80%"
+    auto_renew: RenewalPolicy = field(default_factory=RenewalPolicy)
+    subject: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,9 @@ def _edge_ca(ca: Mapping[str, object]) -> EdgeCaSettings:
     if renew is None:
         # upstream's schema has no other sign of it: what is brought along is never renewed
         return EdgeCaSettings(issued="cert" not in ca)
-    threshold = renew.get("threshold", "80%") if isinstance(renew, dict) else renew
-    if not isinstance(threshold, str):
-        raise SettingsError(f"edge_ca.auto_renew is {renew!r}, expected a table with threshold")
-    return EdgeCaSettings(issued=True, threshold=threshold)
+    name = _optional(ca, "common_name")
+    subject = _strings(_table(ca, "subject"), "edge_ca.subject") or ({"CN": name} if name else {})
+    return EdgeCaSettings(True, parse_policy(renew, "edge_ca.auto_renew"), subject)
 
 
 def _network(value: object) -> NetworkSettings:

@@ -1,7 +1,7 @@
-"""Times as the APIs write and read them, and thresholds of certificate renewal."""
+"""Times as the APIs write and read them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 _UNIT_SECONDS = {
     "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600,
@@ -9,7 +9,6 @@ _UNIT_SECONDS = {
     "y": 31557600, "year": 31557600,
 }  # fmt: skip
 _PART = re.compile(r"(\d+)\s*([a-z]+)")
-_THRESHOLD = re.compile(r"([1-9]\d*)(%|min|day)")
 
 
 def rfc3339(moment: datetime) -> str:
@@ -32,18 +31,6 @@ def point_in_time(text: str, now: datetime) -> float:
             "'2026-01-31T12:00:00Z' or unix seconds"
         ) from error
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-
-
-def renewal_time(threshold: str, not_before: datetime, not_after: datetime) -> datetime:
-    """Return when a certificate is due: `80%` of its life over, or `10day` before its end."""
-    found = _THRESHOLD.fullmatch(threshold)
-    if found is None:
-        raise ValueError(f"threshold {threshold!r} is not understood; expected '80%' or '10day'")
-    number = int(found[1])
-    if found[2] == "%":
-        return not_before + (not_after - not_before) * (number / 100)
-    unit = timedelta(minutes=number) if found[2] == "min" else timedelta(days=number)
-    return not_after - unit
 
 
 def _duration_seconds(text: str) -> int | None:

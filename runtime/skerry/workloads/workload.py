@@ -105,7 +105,7 @@ class WorkloadApi:
         return Response.json(found)
 
     def _trust_bundle(self, _request: Request) -> Response:
-        bundle = self._certificates.bundle(self._settings.trust_bundle_cert)
+        bundle = self._certificates.trust_bundle(self._settings.trust_bundle_cert)
         if bundle is None:
             raise HttpError(404, "there is no trust bundle")
         return Response.json({"certificate": bundle})

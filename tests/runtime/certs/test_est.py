@@ -302,7 +302,7 @@ def test_a_server_that_is_not_trusted_gets_no_login(device: Device) -> None:
         enrolment.enrol("device", request())
     assert device.server.asked == []
     (device.folder / "root.pem").unlink()
-    with pytest.raises(EstError, match="no certificate 'root', which cert_issuance.est.trusted"):
+    with pytest.raises(EstError, match="no certificate 'root', which cert_issuance"):
         enrolment.enrol("device", request())
 
 

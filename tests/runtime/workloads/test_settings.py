@@ -7,6 +7,7 @@ import pytest
 
 from skerry.base.errors import SettingsError
 from skerry.base.settings import merge
+from skerry.certs.renewal import RenewalPolicy
 from skerry.workloads.settings import PullPolicy, ReprovisioningMode, parse_settings
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/config"
@@ -35,7 +36,7 @@ def test_the_defaults_are_upstream_s() -> None:
     assert (settings.management_requests, settings.workload_requests) == (50, 10)
     assert settings.max_retries is None
     assert settings.elevated_permissions is True
-    assert (settings.edge_ca.issued, settings.edge_ca.threshold) == (True, "80%")
+    assert (settings.edge_ca.issued, settings.edge_ca.auto_renew) == (True, RenewalPolicy())
 
 
 def test_what_is_set_is_used() -> None:
@@ -82,7 +83,7 @@ def test_what_is_set_is_used() -> None:
         ({"watchdog": {"max_retries": -1}}, "watchdog.max_retries is -1, expected 'infinite'"),
         ({"iotedge_max_requests": {"workload": 0}}, "iotedge_max_requests.workload is 0"),
         ({"allow_elevated_docker_permissions": "yes"}, "is 'yes', expected true or false"),
-        ({"edge_ca": {"auto_renew": {"threshold": 80}}}, "edge_ca.auto_renew is"),
+        ({"edge_ca": {"auto_renew": {"threshold": 80}}}, "edge_ca.auto_renew.threshold is 80"),
     ],
 )
 def test_wrong_settings_are_refused(change: dict[str, object], message: str) -> None:

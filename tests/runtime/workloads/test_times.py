@@ -1,14 +1,12 @@
-"""Times of log queries, and when a certificate is due."""
+"""Times of log queries."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from skerry.workloads.times import point_in_time, renewal_time, rfc3339
+from skerry.workloads.times import point_in_time, rfc3339
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
-START = datetime(2026, 1, 1, tzinfo=UTC)
-END = datetime(2026, 4, 11, tzinfo=UTC)  # 100 days later
 
 
 @pytest.mark.parametrize(
@@ -42,25 +40,6 @@ def test_other_words_are_refused(text: str) -> None:
         return
     with pytest.raises(ValueError, match="is not understood; expected '90m', '1 day'"):
         point_in_time(text, NOW)
-
-
-@pytest.mark.parametrize(
-    ("threshold", "due"),
-    [
-        ("80%", START + timedelta(days=80)),
-        ("10day", END - timedelta(days=10)),
-        ("30min", END - timedelta(minutes=30)),
-    ],
-)
-def test_a_certificate_is_due_before_it_expires(threshold: str, due: datetime) -> None:
-    """A share of its life, or a time before its end."""
-    assert renewal_time(threshold, START, END) == due
-
-
-def test_a_threshold_that_is_none_is_refused() -> None:
-    """The configuration's checker knows the same words."""
-    with pytest.raises(ValueError, match="threshold 'soon'"):
-        renewal_time("soon", START, END)
 
 
 def test_times_are_written_with_z() -> None:
