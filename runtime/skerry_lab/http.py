@@ -23,6 +23,8 @@ Handle = Callable[[Request], Awaitable[Answer]]
 
 _READ_BYTES = 64 * 1024
 _MAX_QUERY_FIELDS = 64
+_SENDING = (413, 431)
+_LINGER_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,15 @@ class _Connection:
             await self._send(
                 Answer.json({"Message": str(error)}, error.error_status_hint), close=True
             )
+            if error.error_status_hint in _SENDING:
+                await self._linger()
+
+    async def _linger(self) -> None:
+        """Read on for a moment: a close with data unread would take the answer back."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while await self._reader.read(_READ_BYTES):
+                    pass
 
     async def _send(self, answer: Answer, *, close: bool = False) -> None:
         headers = [*answer.headers.items(), ("content-length", str(len(answer.body)))]

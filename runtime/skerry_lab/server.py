@@ -46,6 +46,7 @@ _STANDARD_PORT = 443
 _START_SECONDS = 30.0
 _RENEWAL_SECONDS = 86400.0
 _BACKLOG = 512
+_SHUTDOWN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,7 @@ class Lab:
                 sock=sock,
                 ssl=self._context,
                 ssl_handshake_timeout=self._settings.http.head_seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
                 backlog=_BACKLOG,
             )
             for sock in self._sockets
