@@ -19,10 +19,10 @@ MASTER_KEY = (
     "/var/lib/iotedge/hsm/enc_keys/"
     "edgelet-masterWt5mT2xpO72EPKlt2Tt0Sq4uJCrMvfl2rzzKRB3pnyo_.enc.key"
 )
-_DEFAULT_ADDRESSES = {
+_DEFAULT_ADDRESSES = (
     "unix:///var/run/iotedge/mgmt.sock", "unix:///var/run/iotedge/workload.sock",
     "fd://iotedge.mgmt.socket", "fd://iotedge.socket",
-}  # fmt: skip
+)  # fmt: skip
 _CA_DAYS = 90
 _ADDRESS = ("management_uri", "workload_uri")
 _KNOWN: dict[tuple[str, ...], tuple[str, ...]] = {
