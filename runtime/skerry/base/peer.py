@@ -1,12 +1,15 @@
 """Who is at the other end of a unix socket, as the kernel knows it.
 
 Nothing the caller says is used. A process id may be reused after its process ends, so a `Peer`
-carries the start time of the process at the moment of the look-up, and `still_same` tells whether
-that still holds.
+carries the start time of the process that connected, and `still_same` tells whether that still
+holds. Between connecting and being accepted the id may change hands too: on Linux 6.5 and later the
+kernel gives a descriptor of the very process that connected, and one that has ended is nobody.
 """
 
+import errno
 import os
 import re
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -14,6 +17,8 @@ from pathlib import Path
 
 _CONTAINER_ID = re.compile(r"(?:^|[/-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _PROC = Path("/proc")
+_SO_PEERPIDFD = 77
+"""asm-generic/socket.h; Python's socket module does not name it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,24 @@ def peer_of(connection: socket.socket) -> Peer:
         socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
     )
     pid, uid, gid = struct.unpack("3i", credentials)
-    return Peer(pid=pid, uid=uid, gid=gid, start_ticks=start_ticks(pid))
+    return Peer(pid=pid, uid=uid, gid=gid, start_ticks=_start_of_peer(connection, pid))
+
+
+def _start_of_peer(connection: socket.socket, pid: int) -> int:
+    """Return the start time of the process that connected; 0 once it has ended."""
+    try:
+        handle = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        # an older kernel has no such option; on a newer one the process is gone
+        return start_ticks(pid) if error.errno == errno.ENOPROTOOPT else 0
+    try:
+        ticks = start_ticks(pid)
+        waiter = select.poll()
+        waiter.register(handle, select.POLLIN)
+        # while it runs, its id is its own: what was just read is about it
+        return 0 if waiter.poll(0) else ticks
+    finally:
+        os.close(handle)
 
 
 def start_ticks(pid: int) -> int:

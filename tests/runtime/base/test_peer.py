@@ -1,8 +1,10 @@
 """Who is at the other end of a socket."""
 
 import os
+import signal
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,45 @@ def test_ended_process_is_nobody() -> None:
         peer = replace(peer_of(left), pid=child, start_ticks=5)
     assert start_ticks(child) == 0
     assert container_id(peer) is None
+
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+def process_called(pid: int) -> int:
+    """Start a process under a process id of our choice; it sleeps until it is killed."""
+    for _ in range(50):
+        LAST_PID.write_text(str(pid - 1))
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        if child == pid:
+            return child
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    pytest.skip(f"process id {pid} was not to be had")
+
+
+@pytest.mark.skipif(not os.access(LAST_PID, os.W_OK), reason="process ids cannot be chosen here")
+def test_who_took_the_id_before_the_call_was_accepted_is_not_the_caller(tmp_path: Path) -> None:
+    """A process connects and ends; another gets its id; only then the connection is accepted."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        caller = os.fork()
+        if caller == 0:
+            mine = socket.socket(socket.AF_UNIX)
+            mine.connect(str(tmp_path / "s"))
+            os._exit(0)
+        os.waitpid(caller, 0)
+        victim = process_called(caller)
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                peer = peer_of(connection)
+            assert peer.pid == victim
+            assert not still_same(peer)
+            assert container_id(peer) is None
+        finally:
+            os.kill(victim, signal.SIGKILL)
+            os.waitpid(victim, 0)
