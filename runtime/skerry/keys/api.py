@@ -3,33 +3,28 @@
 Only calls that name a key id are authorised; a handle is a capability by itself.
 """
 
-import secrets
 import threading
 from collections.abc import Mapping
-
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skerry.base.fields import b64, octets, table, text
 from skerry.base.guard import Guard
 from skerry.base.http import Request, Response, Router
 from skerry.base.log import Logger
-from skerry.keys import crypto
-from skerry.keys.blocks import sign_block
-from skerry.keys.crypto import KeyPair
-from skerry.keys.errors import KeyFileError, ParameterError, UnauthorizedError
+from skerry.keys.errors import KeyFileError, ParameterError, TokenError, UnauthorizedError
 from skerry.keys.handle import seal, unseal
+from skerry.keys.material import FileKey, PairKey, SymmetricKey, public_parameter, used_for
 from skerry.keys.model import (
     DerivedRef,
     KeyRef,
     PairRef,
     Settings,
     SymmetricRef,
+    Use,
     check_id,
-    check_usage,
     choose_algorithm,
+    parse_uses,
 )
-from skerry.keys.store import SYMMETRIC_BYTES, KeyStore
+from skerry.keys.store import KeyStore
 
 API_VERSIONS = ("2020-09-01", "2021-05-01")
 HANDLE_KEY_ID = "handle-validation-key"
@@ -46,13 +41,11 @@ class KeysApi:
             log,
             ParameterError,
             UnauthorizedError,
-            (KeyFileError, OSError),
+            (KeyFileError, TokenError, OSError),
             trouble="key store failed",
         )
         self._writing = threading.Lock()
-        if not store.has(HANDLE_KEY_ID):
-            store.put_symmetric(HANDLE_KEY_ID, secrets.token_bytes(SYMMETRIC_BYTES))
-        self._mac_key = store.symmetric(HANDLE_KEY_ID)
+        self._mac_key = store.own_key(HANDLE_KEY_ID)
 
     def router(self) -> Router:
         """Return the routes."""
@@ -78,15 +71,17 @@ class KeysApi:
     def _create_key(self, request: Request) -> Response:
         body = request.json_object()
         key_id = self._allowed(request, text(body, "keyId"))
-        check_usage(text(body, "usage"))
+        uses = parse_uses(text(body, "usage"))
         with self._writing:
             if body.get("keyBytes") is not None:
-                self._store.put_symmetric(key_id, octets(body, "keyBytes"))
+                self._store.put_symmetric(key_id, octets(body, "keyBytes"), uses)
                 self._log.info("key imported", id=key_id, uid=request.peer.uid)
             elif not self._store.has(key_id):
-                self._store.put_symmetric(key_id, secrets.token_bytes(SYMMETRIC_BYTES))
+                self._store.create_symmetric(key_id, uses)
                 self._log.info("key made", id=key_id, uid=request.peer.uid)
-        self._store.symmetric(key_id)
+        key = self._store.symmetric(key_id)
+        for use in sorted(uses):
+            used_for(key, use)
         return self._handle(SymmetricRef(key_id))
 
     def _load_key(self, request: Request, key_id: str) -> Response:
@@ -97,7 +92,8 @@ class KeysApi:
         ref = self._ref(request.json_object(), "keyHandle")
         if not isinstance(ref, SymmetricRef):
             raise ParameterError("the handle is not that of a symmetric key")
-        self._store.delete(ref.key_id)
+        with self._writing:
+            self._store.delete(ref.key_id)
         self._log.info("key deleted", id=ref.key_id, uid=request.peer.uid)
         return Response.empty()
 
@@ -130,12 +126,13 @@ class KeysApi:
         ref = self._ref(request.json_object(), "keyHandle")
         if not isinstance(ref, PairRef):
             raise ParameterError("the handle is not that of a key pair")
-        self._store.delete(ref.key_id)
+        with self._writing:
+            self._store.delete(ref.key_id)
         self._log.info("key deleted", id=ref.key_id, uid=request.peer.uid)
         return Response.empty()
 
     def _parameter(self, request: Request, name: str) -> Response:
-        value = public_parameter(self._pair(request.json_object()), name)
+        value = public_parameter(self._pair(request.json_object()).public(), name)
         return Response.json({"value": value})
 
     def _derive(self, request: Request) -> Response:
@@ -145,23 +142,24 @@ class KeysApi:
             raise ParameterError(
                 "only a symmetric key that is not itself derived can be derived from"
             )
+        used_for(self._store.symmetric(base.key_id), Use.DERIVE)
         return self._handle(DerivedRef(base, octets(body, "derivationData")))
 
     def _export(self, request: Request) -> Response:
         ref = self._ref(request.json_object(), "keyHandle")
         if not isinstance(ref, DerivedRef):
             raise ParameterError("only a derived key can be exported")
-        return Response.json({"key": b64(self._symmetric(ref))})
+        return Response.json({"key": b64(self._derived(ref).data)})
 
     def _sign(self, request: Request) -> Response:
         body = request.json_object()
         algorithm = text(body, "algorithm")
         parameters = table(body, "parameters")
         if algorithm == "HMAC-SHA256":
-            key = self._symmetric(self._ref(body, "keyHandle"))
-            signature = crypto.hmac_sha256(key, octets(parameters, "message"))
+            key = self._symmetric(body, Use.SIGN)
+            signature = key.hmac(octets(parameters, "message"))
         elif algorithm == "ECDSA":
-            signature = crypto.sign_digest(self._pair(body), octets(parameters, "digest"))
+            signature = self._pair(body).sign_digest(octets(parameters, "digest"))
         else:
             raise ParameterError(
                 f"algorithm {algorithm!r} is not known; expected HMAC-SHA256 or ECDSA"
@@ -174,12 +172,11 @@ class KeysApi:
         plaintext = octets(body, "plaintext")
         if algorithm == "AEAD":
             iv, aad = _aead(body)
-            key = self._symmetric(self._ref(body, "keyHandle"))
-            ciphertext = crypto.encrypt(key, iv, aad, plaintext)
+            ciphertext = self._symmetric(body, Use.ENCRYPT).encrypt(iv, aad, plaintext)
         elif algorithm == "RSA-PKCS1":
-            ciphertext = crypto.sign_digest_info(self._pair(body), plaintext)
+            ciphertext = self._pair(body).sign_digest_info(plaintext)
         elif algorithm == "RSA-NO-PADDING":
-            ciphertext = sign_block(self._pair(body), plaintext)
+            ciphertext = self._pair(body).sign_block(plaintext)
         else:
             raise ParameterError(
                 f"algorithm {algorithm!r} is not known; expected AEAD, RSA-PKCS1 or RSA-NO-PADDING"
@@ -192,8 +189,8 @@ class KeysApi:
         if algorithm != "AEAD":
             raise ParameterError(f"algorithm {algorithm!r} is not known; expected AEAD")
         iv, aad = _aead(body)
-        key = self._symmetric(self._ref(body, "keyHandle"))
-        plaintext = crypto.decrypt(key, iv, aad, octets(body, "ciphertext"))
+        key = self._symmetric(body, Use.ENCRYPT)
+        plaintext = key.decrypt(iv, aad, octets(body, "ciphertext"))
         return Response.json({"plaintext": b64(plaintext)})
 
     def _allowed(self, request: Request, key_id: str) -> str:
@@ -205,16 +202,19 @@ class KeysApi:
     def _ref(self, body: Mapping[str, object], name: str) -> KeyRef:
         return unseal(text(body, name), self._mac_key)
 
-    def _symmetric(self, ref: KeyRef) -> bytes:
-        match ref:
+    def _symmetric(self, body: Mapping[str, object], use: Use) -> SymmetricKey:
+        match self._ref(body, "keyHandle"):
             case SymmetricRef(key_id):
-                return self._store.symmetric(key_id)
-            case DerivedRef(base, data):
-                return crypto.hmac_sha256(self._store.symmetric(base.key_id), data)
+                return used_for(self._store.symmetric(key_id), use)
+            case DerivedRef() as derived:
+                return self._derived(derived)
             case PairRef():
                 raise ParameterError("the handle is that of a key pair, expected a symmetric key")
 
-    def _pair(self, body: Mapping[str, object]) -> KeyPair:
+    def _derived(self, ref: DerivedRef) -> FileKey:
+        return FileKey(used_for(self._store.symmetric(ref.base.key_id), Use.DERIVE).hmac(ref.data))
+
+    def _pair(self, body: Mapping[str, object]) -> PairKey:
         ref = self._ref(body, "keyHandle")
         if not isinstance(ref, PairRef):
             raise ParameterError("the handle is that of a symmetric key, expected a key pair")
@@ -222,26 +222,6 @@ class KeysApi:
 
     def _handle(self, ref: KeyRef) -> Response:
         return Response.json({"keyHandle": seal(ref, self._mac_key)})
-
-
-def public_parameter(pair: KeyPair, name: str) -> str:
-    """Return a public parameter of a key pair as the API spells it; raises ParameterError."""
-    if name == "algorithm":
-        return "RSA" if isinstance(pair, rsa.RSAPrivateKey) else "ECDSA"
-    if isinstance(pair, rsa.RSAPrivateKey):
-        numbers = pair.public_key().public_numbers()
-        values = {"rsa-modulus": numbers.n, "rsa-exponent": numbers.e}
-        if name in values:
-            number = values[name]
-            return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
-    elif name == "ec-curve-oid":
-        return b64(crypto.curve_oid(pair))
-    elif name == "ec-point":
-        point = pair.public_key().public_bytes(
-            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-        )
-        return b64(point)
-    raise ParameterError(f"parameter {name!r} is not one of this kind of key pair")
 
 
 def _aead(body: Mapping[str, object]) -> tuple[bytes, bytes]:

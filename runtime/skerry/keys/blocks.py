@@ -27,17 +27,24 @@ def sign_block(pair: KeyPair, block: bytes) -> bytes:
     """Return the private operation on a block; raises ParameterError if it is no signature's."""
     if not isinstance(pair, rsa.RSAPrivateKey):
         raise ParameterError("the key pair is EC; RSA-NO-PADDING needs an RSA key")
-    size = (pair.key_size + 7) // 8
+    info = check_block(block, pair.key_size)
+    return _private_operation(pair, block) if info is None else sign_digest_info(pair, info)
+
+
+def check_block(block: bytes, key_bits: int) -> bytes | None:
+    """Check that a block is the encoding of a signature by a key of this size.
+
+    Returns the DigestInfo of a PKCS#1 v1.5 block, None for PSS; raises ParameterError.
+    """
+    size = (key_bits + 7) // 8
     if len(block) != size:
         raise ParameterError(f"the block has {len(block)} bytes, expected {size} for this key")
     info = _unpadded(block)
-    if info is not None:
-        return sign_digest_info(pair, info)
-    if any(_is_pss(block, pair.key_size, name) for name in _HASHES):
-        return _private_operation(pair, block)
-    raise ParameterError(
-        "RSA-NO-PADDING takes the encoding of a PKCS#1 v1.5 or PSS signature with SHA-2 only"
-    )
+    if info is None and not any(_is_pss(block, key_bits, name) for name in _HASHES):
+        raise ParameterError(
+            "RSA-NO-PADDING takes the encoding of a PKCS#1 v1.5 or PSS signature with SHA-2 only"
+        )
+    return info
 
 
 def pad_digest_info(info: bytes, size: int) -> bytes:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from skerry.keys.errors import ParameterError
 
 KeyPair = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 CURVES: dict[bytes, type[ec.EllipticCurve]] = {
     bytes.fromhex("2a8648ce3d030107"): ec.SECP256R1,
@@ -22,11 +23,11 @@ CURVES: dict[bytes, type[ec.EllipticCurve]] = {
 }
 """The curves of usable key pairs, by the content of their DER object identifier."""
 
-_TAG_BYTES = 16
-_AES_BYTES = 32
+TAG_BYTES = 16
+AES_BYTES = 32
 _MIN_IV_BYTES = 8
 _MAX_IV_BYTES = 128
-_VERSION_1, _VERSION_2 = b"\x01", b"\x02"
+VERSION_1, VERSION_2 = b"\x01", b"\x02"
 _HASH_BY_SIZE: dict[int, hashes.HashAlgorithm] = {
     32: hashes.SHA256(),
     48: hashes.SHA384(),
@@ -47,15 +48,15 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
 
 def encrypt(key: bytes, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
     """Return `plaintext` under AES-256-GCM, version 2 layout."""
-    return _VERSION_2 + _aes(key, iv).encrypt(iv, plaintext, aad)
+    return VERSION_2 + _aes(key, iv).encrypt(iv, plaintext, aad)
 
 
 def decrypt(key: bytes, iv: bytes, aad: bytes, ciphertext: bytes) -> bytes:
     """Return the plaintext; raises ParameterError when anything does not match."""
     version, body = ciphertext[:1], ciphertext[1:]
-    if version == _VERSION_1:
-        body = body[_TAG_BYTES:] + body[:_TAG_BYTES]
-    elif version != _VERSION_2:
+    if version == VERSION_1:
+        body = body[TAG_BYTES:] + body[:TAG_BYTES]
+    elif version != VERSION_2:
         raise ParameterError("the ciphertext is of no version that this service knows")
     try:
         return _aes(key, iv).decrypt(iv, body, aad)
@@ -80,11 +81,8 @@ def sign_digest_info(pair: KeyPair, digest_info: bytes) -> bytes:
     """
     if not isinstance(pair, rsa.RSAPrivateKey):
         raise ParameterError("the key pair is EC; RSA-PKCS1 needs an RSA key, EC signs by ECDSA")
-    for prefix, size in DIGEST_INFO.items():
-        if digest_info.startswith(prefix) and len(digest_info) == len(prefix) + size:
-            digest = digest_info[len(prefix) :]
-            return pair.sign(digest, padding.PKCS1v15(), utils.Prehashed(_hash(digest)))
-    raise ParameterError("RSA-PKCS1 signs the DigestInfo of SHA-256, SHA-384 or SHA-512 only")
+    digest = check_digest_info(digest_info)[-_digest_size(digest_info) :]
+    return pair.sign(digest, padding.PKCS1v15(), utils.Prehashed(_hash(digest)))
 
 
 def digest_info(digest: bytes) -> bytes:
@@ -93,9 +91,36 @@ def digest_info(digest: bytes) -> bytes:
     return prefixes[len(digest)] + digest
 
 
-def curve_oid(pair: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return the object identifier of the curve of a key pair, which is one of CURVES."""
-    return next(oid for oid, curve in CURVES.items() if isinstance(pair.curve, curve))
+def curve_oid(curve: ec.EllipticCurve) -> bytes:
+    """Return the object identifier of a curve, which is one of CURVES."""
+    return next(oid for oid, known in CURVES.items() if isinstance(curve, known))
+
+
+def check_digest(digest: bytes) -> bytes:
+    """Return a digest of 32, 48 or 64 bytes; raises ParameterError for any other."""
+    _hash(digest)
+    return digest
+
+
+def check_digest_info(info: bytes) -> bytes:
+    """Return the DigestInfo of a SHA-2 digest; raises ParameterError for anything else."""
+    for prefix, size in DIGEST_INFO.items():
+        if info.startswith(prefix) and len(info) == len(prefix) + size:
+            return info
+    raise ParameterError("RSA-PKCS1 signs the DigestInfo of SHA-256, SHA-384 or SHA-512 only")
+
+
+def check_iv(iv: bytes) -> bytes:
+    """Return an IV of usable size; raises ParameterError for any other."""
+    if not _MIN_IV_BYTES <= len(iv) <= _MAX_IV_BYTES:
+        raise ParameterError(
+            f"the iv has {len(iv)} bytes, expected {_MIN_IV_BYTES} to {_MAX_IV_BYTES}"
+        )
+    return iv
+
+
+def _digest_size(info: bytes) -> int:
+    return next(size for prefix, size in DIGEST_INFO.items() if info.startswith(prefix))
 
 
 def _hash(digest: bytes) -> hashes.HashAlgorithm:
@@ -106,10 +131,7 @@ def _hash(digest: bytes) -> hashes.HashAlgorithm:
 
 
 def _aes(key: bytes, iv: bytes) -> AESGCM:
-    if not _MIN_IV_BYTES <= len(iv) <= _MAX_IV_BYTES:
-        raise ParameterError(
-            f"the iv has {len(iv)} bytes, expected {_MIN_IV_BYTES} to {_MAX_IV_BYTES}"
-        )
-    if len(key) != _AES_BYTES:
-        raise ParameterError(f"the key has {len(key)} bytes; AEAD needs {_AES_BYTES}")
+    check_iv(iv)
+    if len(key) != AES_BYTES:
+        raise ParameterError(f"the key has {len(key)} bytes; AEAD needs {AES_BYTES}")
     return AESGCM(key)

@@ -3,7 +3,8 @@
 KeysError
  +- ParameterError      what the caller asked for is wrong or does not exist (400)
  +- UnauthorizedError   the caller may not use this key (401)
- +- KeyFileError        a key file cannot be read or does not hold a key; the log names it (500)
+ +- KeyFileError        a key file cannot be read, written, or used; the log names it (500)
+ +- TokenError          the PKCS#11 token cannot be used; the log says why (500)
 """
 
 from skerry.base.errors import SkerryError
@@ -26,3 +27,7 @@ class UnauthorizedError(KeysError):
 
 class KeyFileError(KeysError):
     """A key on disk that is not what it should be."""
+
+
+class TokenError(KeysError):
+    """A PKCS#11 token, or a key in it, that cannot be used."""

@@ -9,10 +9,21 @@ from urllib.parse import unquote, urlsplit
 
 from skerry.base.errors import SettingsError
 from skerry.keys.errors import ParameterError, UnauthorizedError
+from skerry.keys.pkcs11_uri import Pkcs11Uri, parse_uri
 
 ROOT_UID = 0
 MAX_ID_LENGTH = 256
-_USAGES = {"derive", "encrypt", "sign"}
+
+
+class Use(StrEnum):
+    """What a symmetric key may be used for, spelled as in `usage`."""
+
+    DERIVE = "derive"
+    ENCRYPT = "encrypt"
+    SIGN = "sign"
+
+
+ALL_USES = frozenset(Use)
 
 
 class PairAlgorithm(StrEnum):
@@ -57,12 +68,21 @@ class Principal:
 
 
 @dataclass(frozen=True)
+class Pkcs11Settings:
+    """The library of the tokens, and the token where new keys are made (None: in files)."""
+
+    library: str
+    base_slot: Pkcs11Uri | None
+
+
+@dataclass(frozen=True)
 class Settings:
     """keyd's settings, upstream's schema."""
 
-    preloaded: Mapping[str, Path]
+    preloaded: Mapping[str, Path | Pkcs11Uri]
     principals: tuple[Principal, ...]
     max_requests: int
+    pkcs11: Pkcs11Settings | None = None
 
     def require(self, uid: int, key_id: str) -> None:
         """Raise UnauthorizedError unless the uid may use the key id; root always may."""
@@ -81,22 +101,25 @@ def matches(pattern: str, text: str) -> bool:
 
 def parse_settings(table: Mapping[str, object]) -> Settings:
     """Turn the merged settings table into Settings; raises SettingsError."""
-    library = _table(table, "aziot_keys").get("pkcs11_lib_path")
-    if library is not None:
-        raise SettingsError(
-            f"aziot_keys.pkcs11_lib_path {library!r}: PKCS#11 is not part of this version; "
-            "remove it to keep keys in files"
-        )
     max_requests = table.get("max_requests", 10)
     if not isinstance(max_requests, int) or max_requests < 1:
         raise SettingsError(f"max_requests is {max_requests!r}, expected an integer of at least 1")
     principals = table.get("principal", [])
     if not isinstance(principals, list):
         raise SettingsError(f"principal is {principals!r}, expected an array of tables")
+    pkcs11 = _pkcs11(_table(table, "aziot_keys"))
+    preloaded = {k: _location(k, v) for k, v in _table(table, "preloaded_keys").items()}
+    for key_id, location in preloaded.items():
+        if isinstance(location, Pkcs11Uri) and pkcs11 is None:
+            raise SettingsError(
+                f"preloaded_keys.{key_id} is in a PKCS#11 token; give the token's library as "
+                "aziot_keys.pkcs11_lib_path"
+            )
     return Settings(
-        preloaded={k: _file(k, v) for k, v in _table(table, "preloaded_keys").items()},
+        preloaded=preloaded,
         principals=tuple(_principal(entry) for entry in principals),
         max_requests=max_requests,
+        pkcs11=pkcs11,
     )
 
 
@@ -110,17 +133,15 @@ def check_id(key_id: str) -> str:
     return key_id
 
 
-def check_usage(text: str) -> None:
-    """Check a comma list out of derive, encrypt, sign; raises ParameterError.
-
-    A key in a file can do all three, so nothing is kept of it.
-    """
-    wanted = text.split(",")
-    unknown = [word for word in wanted if word not in _USAGES]
+def parse_uses(text: str) -> frozenset[Use]:
+    """Parse a comma list out of derive, encrypt, sign; raises ParameterError."""
+    words = text.split(",")
+    unknown = [word for word in words if word not in Use.__members__.values()]
     if unknown:
         raise ParameterError(f"usage {unknown[0]!r} is not known; expected derive, encrypt, sign")
-    if len(set(wanted)) != len(wanted):
+    if len(set(words)) != len(words):
         raise ParameterError(f"usage {text!r} names the same use twice")
+    return frozenset(Use(word) for word in words)
 
 
 def choose_algorithm(preferred: str | None) -> PairAlgorithm:
@@ -144,14 +165,40 @@ def _table(table: Mapping[str, object], name: str) -> Mapping[str, object]:
     return value
 
 
-def _file(key_id: str, location: object) -> Path:
+def _location(key_id: str, location: object) -> Path | Pkcs11Uri:
+    if isinstance(location, str) and location.startswith("pkcs11:"):
+        uri = _uri(f"preloaded_keys.{key_id}", location)
+        if uri.label is None and uri.object_id is None:
+            raise SettingsError(f"preloaded_keys.{key_id} names no object; add object= or id=")
+        return uri
     parts = urlsplit(location) if isinstance(location, str) else None
     if parts is None or parts.scheme != "file" or not parts.path.startswith("/"):
         raise SettingsError(
-            f"preloaded_keys.{key_id} is {location!r}, expected file:///path; "
-            "PKCS#11 is not part of this version"
+            f"preloaded_keys.{key_id} is not file:///path or pkcs11:token=…;object=…"
         )
     return Path(unquote(parts.path))
+
+
+def _pkcs11(table: Mapping[str, object]) -> Pkcs11Settings | None:
+    library, slot = table.get("pkcs11_lib_path"), table.get("pkcs11_base_slot")
+    if library is None and slot is None:
+        return None
+    if not isinstance(library, str) or not library.startswith("/"):
+        raise SettingsError(
+            f"aziot_keys.pkcs11_lib_path is {library!r}, expected the path of a PKCS#11 library"
+        )
+    if slot is None:
+        return Pkcs11Settings(library, None)
+    if not isinstance(slot, str):
+        raise SettingsError("aziot_keys.pkcs11_base_slot is not a string, expected pkcs11:token=…")
+    return Pkcs11Settings(library, _uri("aziot_keys.pkcs11_base_slot", slot))
+
+
+def _uri(key: str, text: str) -> Pkcs11Uri:
+    try:
+        return parse_uri(text)
+    except SettingsError as error:
+        raise SettingsError(f"{key}: {error}") from None
 
 
 def _principal(entry: object) -> Principal:

@@ -12,6 +12,7 @@ from skerry.base.service import Context, main
 from skerry.keys.api import KeysApi
 from skerry.keys.model import parse_settings
 from skerry.keys.store import KeyStore
+from skerry.keys.token_keys import Tokens
 
 _PR_SET_DUMPABLE = 4
 
@@ -19,7 +20,14 @@ _PR_SET_DUMPABLE = 4
 def build(context: Context) -> list[Listener]:
     """Return keyd's listener; raises SettingsError."""
     settings = parse_settings(context.settings)
-    store = KeyStore(context.state_dir, settings.preloaded)
+    pkcs11 = settings.pkcs11
+    store = KeyStore(
+        context.state_dir,
+        settings.preloaded,
+        context.log,
+        None if pkcs11 is None else Tokens(pkcs11.library),
+        None if pkcs11 is None else pkcs11.base_slot,
+    )
     router = KeysApi(settings, store, context.log).router()
     return [Listener("keyd", context.sockets["keyd"], router, settings.max_requests)]
 

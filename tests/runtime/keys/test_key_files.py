@@ -18,19 +18,22 @@ from harness.tiers import Counts
 from skerry.base.errors import SkerryError
 from skerry.base.files import id_file_name
 from skerry.base.log import get_logger
-from skerry.keys.api import KeysApi, public_parameter
+from skerry.keys.api import KeysApi
 from skerry.keys.client import KeysClient
-from skerry.keys.crypto import sign_digest
+from skerry.keys.envelope import load
 from skerry.keys.errors import KeyFileError, ParameterError
+from skerry.keys.material import FileKey, public_parameter
 from skerry.keys.model import PairAlgorithm, Settings
 from skerry.keys.store import KeyStore
 
+LOG = get_logger("keyd")
 FILE = id_file_name("cut", ".key")
 WRITER = """
 import sys
 from pathlib import Path
+from skerry.base.log import get_logger
 from skerry.keys.store import KeyStore
-store = KeyStore(Path(sys.argv[1]), {})
+store = KeyStore(Path(sys.argv[1]), {}, get_logger("keyd"))
 print("ready", flush=True)
 while True:
     for byte in (b"a", b"b"):
@@ -52,13 +55,13 @@ def preloaded(tmp_path: Path, content: bytes) -> KeyStore:
     """Return a store whose key `given` is a file with this content."""
     path = tmp_path / "given.key"
     path.write_bytes(content)
-    return KeyStore(tmp_path / "state", {"given": path})
+    return KeyStore(tmp_path / "state", {"given": path}, LOG)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"", "does not hold a private key in PEM", id="empty"),
+        pytest.param(b"", r"given\.key is empty", id="empty"),
         pytest.param(b"\x00raw\xff" * 6, "does not hold a private key in PEM", id="raw bytes"),
         pytest.param(
             pem(ec.generate_private_key(ec.SECP256R1()))[:-60],
@@ -114,34 +117,37 @@ def test_other_curves_are_used_as_they_are(
     """A preloaded key keeps its curve, in its parameters and in its signatures."""
     key = ec.generate_private_key(curve)
     pair = preloaded(tmp_path, pem(key)).pair("given")
-    assert public_parameter(pair, "ec-curve-oid") == base64.b64encode(bytes.fromhex(oid)).decode()
+    assert (
+        public_parameter(pair.public(), "ec-curve-oid")
+        == base64.b64encode(bytes.fromhex(oid)).decode()
+    )
     digest = bytes(48)
-    key.public_key().verify(sign_digest(pair, digest), digest, ec.ECDSA(Prehashed(hashes.SHA384())))
+    key.public_key().verify(pair.sign_digest(digest), digest, ec.ECDSA(Prehashed(hashes.SHA384())))
 
 
 def test_rsa_pairs_have_the_size_that_was_asked(tmp_path: Path) -> None:
     """The number in the algorithm's name is the size of the modulus."""
-    store = KeyStore(tmp_path, {})
+    store = KeyStore(tmp_path, {}, LOG)
     store.create_pair("rsa", PairAlgorithm.RSA_2048)
-    pair = store.pair("rsa")
-    assert isinstance(pair, rsa.RSAPrivateKey)
-    assert pair.key_size == 2048
+    public = store.pair("rsa").public()
+    assert isinstance(public, rsa.RSAPublicKey)
+    assert public.key_size == 2048
 
 
 def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     """The service cannot start, and says with which path."""
     (tmp_path / "keys").write_text("in the way")
     with pytest.raises(SkerryError, match=rf"state folder {tmp_path}/keys cannot be used"):
-        KeyStore(tmp_path, {})
+        KeyStore(tmp_path, {}, LOG)
 
 
 def test_leftovers_of_a_cut_write_are_removed(tmp_path: Path) -> None:
     """A temporary file may hold key bytes; the next start clears it away."""
-    store = KeyStore(tmp_path, {})
+    store = KeyStore(tmp_path, {}, LOG)
     store.put_symmetric("kept", b"kept")
     leftover = tmp_path / "keys" / f".{id_file_name('kept', '.key')}.0123456789ab.tmp"
     leftover.write_bytes(b"half a k")
-    assert KeyStore(tmp_path, {}).symmetric("kept") == b"kept"
+    assert KeyStore(tmp_path, {}, LOG).symmetric("kept") == FileKey(b"kept")
     assert not leftover.exists()
 
 
@@ -155,15 +161,18 @@ def test_kill_in_the_middle_of_writes_keeps_old_or_new(tmp_path: Path, counts: C
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             seen: set[bytes] = set()
-            reader = KeyStore(tmp_path / "other", {"cut": tmp_path / "keys" / FILE})
+            path = tmp_path / "keys" / FILE
             while len(seen) < 2:
-                if reader.has("cut"):
-                    seen.add(reader.symmetric("cut"))
+                if path.exists():
+                    seen.add(load(path.read_bytes()).data)
             process.send_signal(signal.SIGKILL)
         finally:
             process.kill()
             process.communicate()
-        assert KeyStore(tmp_path, {}).symmetric("cut") in (b"a" * 4096, b"b" * 4096)
+        assert KeyStore(tmp_path, {}, LOG).symmetric("cut") in (
+            FileKey(b"a" * 4096),
+            FileKey(b"b" * 4096),
+        )
         assert [path.name for path in (tmp_path / "keys").iterdir()] == [FILE]
 
 
@@ -216,8 +225,8 @@ def test_keyd_forbids_core_dumps(tmp_path: Path) -> None:
 def test_the_handle_key_is_made_once(tmp_path: Path) -> None:
     """Handles stay good over restarts because the key that seals them stays."""
     settings = Settings({}, (), 10)
-    store = KeyStore(tmp_path, {})
+    store = KeyStore(tmp_path, {}, LOG)
     KeysApi(settings, store, get_logger("keyd"))
-    first = store.symmetric("handle-validation-key")
-    KeysApi(settings, KeyStore(tmp_path, {}), get_logger("keyd"))
-    assert store.symmetric("handle-validation-key") == first
+    first = store.own_key("handle-validation-key")
+    KeysApi(settings, KeyStore(tmp_path, {}, LOG), get_logger("keyd"))
+    assert KeyStore(tmp_path, {}, LOG).own_key("handle-validation-key") == first

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from harness.services import Services
 from skerry.base.client import ApiError, ServiceClient
 from skerry.base.errors import SettingsError
+from skerry.base.log import get_logger
 from skerry.keys import crypto
 from skerry.keys.client import KeysClient
 from skerry.keys.errors import ParameterError, UnauthorizedError
@@ -30,9 +31,9 @@ from skerry.keys.model import (
     Principal,
     Settings,
     SymmetricRef,
-    check_usage,
     choose_algorithm,
     parse_settings,
+    parse_uses,
 )
 from skerry.keys.store import KeyStore
 
@@ -357,14 +358,30 @@ def _refused_as(path: Path, uid: int) -> int:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        pytest.param({"aziot_keys": {"pkcs11_lib_path": "/x"}}, "PKCS#11", id="PKCS#11 library"),
-        pytest.param({"preloaded_keys": {"a": "pkcs11:x"}}, "preloaded_keys.a", id="PKCS#11 key"),
+        pytest.param({"aziot_keys": {"pkcs11_lib_path": "x"}}, "expected the path", id="library"),
+        pytest.param({"aziot_keys": {"pkcs11_base_slot": "pkcs11:"}}, "path is None", id="slot"),
+        pytest.param(
+            {"aziot_keys": {"pkcs11_lib_path": "/x", "pkcs11_base_slot": 1}},
+            "base_slot is not a string", id="slot of another type",
+        ),
+        pytest.param(
+            {"aziot_keys": {"pkcs11_lib_path": "/x", "pkcs11_base_slot": "file:///x"}},
+            "aziot_keys.pkcs11_base_slot: a PKCS#11 URI begins with", id="slot of another scheme",
+        ),
+        pytest.param(
+            {"preloaded_keys": {"a": "pkcs11:object=a"}},
+            "preloaded_keys.a is in a PKCS#11 token; give the token's library", id="no library",
+        ),
+        pytest.param(
+            {"preloaded_keys": {"a": "pkcs11:token=a"}}, "names no object", id="no object"
+        ),
+        pytest.param({"preloaded_keys": {"a": "http://x"}}, "is not file:///path", id="location"),
         pytest.param({"preloaded_keys": 1}, "expected a table", id="not a table"),
         pytest.param({"principal": {}}, "expected an array", id="not an array"),
         pytest.param({"principal": [{"uid": "me"}]}, "principal", id="principal"),
         pytest.param({"max_requests": 0}, "max_requests is 0", id="limit"),
     ],
-)
+)  # fmt: skip
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
     """Settings that cannot be used stop the service before it serves."""
     with pytest.raises(SettingsError, match=message):
@@ -390,7 +407,7 @@ def test_the_first_known_algorithm_is_chosen(
 def test_a_use_is_named_once() -> None:
     """A doubled use is a mistake of the caller."""
     with pytest.raises(ParameterError, match="names the same use twice"):
-        check_usage("sign,sign")
+        parse_uses("sign,sign")
 
 
 REFS: st.SearchStrategy[KeyRef] = st.one_of(
@@ -456,4 +473,4 @@ def test_unusable_cipher_parameters(key: bytes, iv: bytes, data: bytes, message:
 def test_moving_a_missing_pair_is_refused(tmp_path: Path) -> None:
     """The store names the key that is not there."""
     with pytest.raises(ParameterError, match="there is no key 'nothing'"):
-        KeyStore(tmp_path, {}).move("nothing", "x")
+        KeyStore(tmp_path, {}, get_logger("keyd")).move("nothing", "x")

@@ -8,30 +8,33 @@ import pytest
 
 from harness.kill_points import kill_at_every_write
 from skerry.base.files import id_file_name
+from skerry.base.log import get_logger
+from skerry.keys.material import FileKey
 from skerry.keys.model import PairAlgorithm
 from skerry.keys.store import KeyStore
 
+LOG = get_logger("keyd")
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
 def import_key(folder: Path) -> None:
     """Replace the key `a` by other bytes."""
-    KeyStore(folder, {}).put_symmetric("a", NEW)
+    KeyStore(folder, {}, LOG).put_symmetric("a", NEW)
 
 
 def make_pair(folder: Path) -> None:
     """Make the key pair `p`."""
-    KeyStore(folder, {}).create_pair("p", PairAlgorithm.EC_P256)
+    KeyStore(folder, {}, LOG).create_pair("p", PairAlgorithm.EC_P256)
 
 
 def move_key(folder: Path) -> None:
     """Give `b`, the new key, the id `a`."""
-    KeyStore(folder, {}).move("b", "a")
+    KeyStore(folder, {}, LOG).move("b", "a")
 
 
 def delete_key(folder: Path) -> None:
     """Remove the key `b`."""
-    KeyStore(folder, {}).delete("b")
+    KeyStore(folder, {}, LOG).delete("b")
 
 
 @pytest.mark.parametrize(
@@ -51,17 +54,17 @@ def test_a_kill_leaves_the_old_key_or_the_new(
 
     def prepare() -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        store = KeyStore(folder, {})
+        store = KeyStore(folder, {}, LOG)
         store.put_symmetric("a", OLD)
         store.put_symmetric("b", NEW)
 
     def check() -> None:
-        store = KeyStore(folder, {})
-        assert store.symmetric("a") in (OLD, NEW)
+        store = KeyStore(folder, {}, LOG)
+        assert store.symmetric("a") in (FileKey(OLD), FileKey(NEW))
         if work is move_key:
-            assert store.has("b") == (store.symmetric("a") == OLD)
+            assert store.has("b") == (store.symmetric("a") == FileKey(OLD))
         if store.has("b"):
-            assert store.symmetric("b") == NEW
+            assert store.symmetric("b") == FileKey(NEW)
         if store.has("p"):
             store.pair("p")
         known = {id_file_name(key_id, ".key") for key_id in "abp"}
