@@ -114,7 +114,7 @@ def retry_after(text: str | None, now: datetime) -> timedelta:
         return min(timedelta(seconds=int(text[:9])), _LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return _DEFAULT_WAIT
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -65,7 +65,8 @@ class Certificates:
         return {
             "privateKey": {"type": "key", "bytes": x509.key_pem(key).decode()},
             "certificate": x509.to_pem(chain).decode(),
-            "expiration": rfc3339(chain[0].not_valid_after_utc),
+            # a link to a former CA may end before the leaf does: then it is time to ask anew
+            "expiration": rfc3339(min(one.not_valid_after_utc for one in chain)),
         }
 
 

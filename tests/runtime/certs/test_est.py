@@ -15,6 +15,7 @@ from skerry.base.errors import SkerryError
 from skerry.certs import x509
 from skerry.certs.enrolment import Enrolment
 from skerry.certs.errors import EstError, EstPendingError, ParameterError
+from skerry.certs.est import retry_after
 from skerry.certs.est_identity import EstIdentity
 from skerry.certs.model import parse_settings
 from skerry.certs.store import CertStore
@@ -226,6 +227,25 @@ def test_a_request_put_off_is_not_asked_early(device: Device) -> None:
     device.clock.time += timedelta(seconds=601)
     del device.server.instead["simpleenroll"]
     enrolment.enrol("device", csr)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        ("99999999999999999999", 7 * 86400),
+        ("Thu, 01 Jan 2026 00:02:00 GMT", 120),
+        ("Thu, 01 Jan 2026 00:02:00", 120),
+        ("Thu, 01 Jan 2020 00:00:00 GMT", 0),
+        (None, 60),
+        ("soon", 60),
+        ("21 Oct 026 8:0333333333330", 60),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: int) -> None:
+    """A week at most, a minute where it says nothing."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert retry_after(text, now) == timedelta(seconds=seconds)
 
 
 ANSWERS = [
