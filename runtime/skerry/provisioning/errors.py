@@ -7,6 +7,7 @@ ProvisioningError
  |   +- MissingError   what was named does not exist (404)
  |   +- ConflictError  what was to be made exists (409)
  +- AnswerError        an answer that does not follow the protocol
+ +- CredentialError    the own key or certificate cannot be used
 """
 
 from skerry.base.errors import SkerryError
@@ -46,3 +47,7 @@ class ConflictError(RefusedError):
 
 class AnswerError(ProvisioningError):
     """An answer of the wrong shape."""
+
+
+class CredentialError(ProvisioningError):
+    """The device's own key or certificate cannot be used."""

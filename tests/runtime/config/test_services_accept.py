@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skerry.certs import model as certs
-from skerry.identity import model as identity
+from skerry.identity import settings as identity
 from skerry.keys import model as keys
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "config"
@@ -33,4 +33,6 @@ def test_the_services_accept_their_settings(case: str) -> None:
     cert_settings.require(13614, "device-id")
     cert_settings.require(13615, "aziot-edged/module/sample-sensor:server")
     assert "device-id" in cert_settings.issuance
-    assert identity_settings.hub_name == identity_settings.device_id or case == "standalone-named"
+    source = identity_settings.source
+    assert isinstance(source, identity.Standalone)
+    assert source.hub_name == source.device_id or case == "standalone-named"

@@ -4,7 +4,6 @@ import hmac
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,15 @@ import pytest
 from harness.services import Services
 from skerry.base.client import ApiError, ServiceClient
 from skerry.base.errors import SettingsError
+from skerry.base.log import get_logger
 from skerry.certs import x509
 from skerry.certs.client import CertsClient
 from skerry.certs.remote_key import remote_key
 from skerry.identity.client import IdentityClient
-from skerry.identity.device import renewal_time
 from skerry.identity.errors import ParameterError, RecordError
-from skerry.identity.model import Module, Settings, check_module_id, parse_settings
-from skerry.identity.store import ModuleStore
+from skerry.identity.model import Auth, Device, Module, check_module_id
+from skerry.identity.settings import Standalone, parse_settings
+from skerry.identity.store import DeviceStore, ModuleStore
 from skerry.keys.client import KeysClient
 
 UID = os.getuid()
@@ -32,7 +32,7 @@ device_id = "pump-7"
 uid = {UID}
 name = "aziot-edge"
 """
-SETTINGS = Settings("pump", "pump-7", None, (), 10)
+DEVICE = Device("pump", "pump", "pump-7", Auth.X509)
 
 
 def configured(folder: Path) -> Services:
@@ -193,12 +193,14 @@ def test_everything_outlives_a_kill(tmp_path: Path) -> None:
 
 
 def test_identityd_waits_for_its_peers_request_by_request(tmp_path: Path) -> None:
-    """Without keyd a request fails with 500 and the service goes on; with keyd it succeeds."""
+    """Without keyd a request fails and says why, and the service goes on; with keyd it succeeds."""
     running = configured(tmp_path)
     try:
         running.start("identityd")
         client = IdentityClient(running.socket("identityd"))
-        with pytest.raises(ApiError, match="internal error"):
+        with pytest.raises(
+            ApiError, match=r"certificate of this device cannot be had: no answer on .*certd.sock"
+        ):
             client.device()
         running.start("keyd")
         running.start("certd")
@@ -207,14 +209,14 @@ def test_identityd_waits_for_its_peers_request_by_request(tmp_path: Path) -> Non
         running.stop()
 
 
-def test_a_source_of_later_versions_stops_the_start(tmp_path: Path) -> None:
+def test_an_unknown_source_stops_the_start(tmp_path: Path) -> None:
     """The exit status is 153 and the message names the value."""
     running = Services(tmp_path)
-    running.configure("identityd", 'hostname = "x"\n[provisioning]\nsource = "dps"\n')
+    running.configure("identityd", 'hostname = "x"\n[provisioning]\nsource = "cloud"\n')
     process = running.spawn("identityd")
     _, said = process.communicate(timeout=20)
     assert process.returncode == 153
-    assert "provisioning.source 'dps' is not part of this version" in said
+    assert "provisioning.source is 'cloud', expected 'standalone', 'manual', 'dps'" in said
 
 
 def test_host_processes_get_the_modules_that_name_them(tmp_path: Path) -> None:
@@ -236,28 +238,41 @@ def test_host_processes_get_the_modules_that_name_them(tmp_path: Path) -> None:
 
 def test_modules_of_another_identity_are_not_ours(tmp_path: Path) -> None:
     """A device that changes hub or name starts without modules and keeps the old ones apart."""
-    ModuleStore(tmp_path, SETTINGS).put(Module("m", "g", "iotedge"))
-    other = ModuleStore(tmp_path, Settings("other", "pump-7", None, (), 10))
+    ModuleStore(tmp_path, DEVICE).put(Module("m", "g", "iotedge"))
+    other = ModuleStore(tmp_path, Device("other", "other", "pump-7", Auth.X509))
     assert other.all() == []
-    assert ModuleStore(tmp_path, SETTINGS).all() == [Module("m", "g", "iotedge")]
+    assert ModuleStore(tmp_path, DEVICE).all() == [Module("m", "g", "iotedge")]
+
+
+def test_the_device_is_kept_for_its_settings(tmp_path: Path) -> None:
+    """A device that was provisioned by other settings is not this one."""
+    store = DeviceStore(tmp_path, get_logger("identityd"))
+    store.put(DEVICE, "these")
+    assert (store.find("these"), store.find("others")) == (DEVICE, None)
     info = json.loads((tmp_path / "device_info.json").read_bytes())
-    assert info == {"hub_name": "pump", "local_gateway_hostname": "pump", "device_id": "pump-7"}
+    assert info["hub_name"] == "pump"
+    assert info["device_id"] == "pump-7"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b"\xff", b'{"settings": "these"}', b"[" * 9999, b"x" * 20_000]
+)
+def test_a_broken_record_of_the_device_is_none(tmp_path: Path, content: bytes) -> None:
+    """The device is provisioned again instead of standing still."""
+    store = DeviceStore(tmp_path, get_logger("identityd"))
+    (tmp_path / "device_info.json").write_bytes(content)
+    (tmp_path / "prev_state.json").write_bytes(content)
+    assert (store.find("these"), store.reconciled()) == (None, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"x" * 20_000])
 def test_a_broken_record_is_named(tmp_path: Path, content: bytes) -> None:
     """The message gives the path and the way out."""
-    store = ModuleStore(tmp_path, SETTINGS)
+    store = ModuleStore(tmp_path, DEVICE)
     store.put(Module("m", "g", "iotedge"))
     next(tmp_path.glob("modules/*/m-*")).write_bytes(content)
     with pytest.raises(RecordError, match="remove it to make a new identity"):
         store.get("m")
-
-
-def test_certificates_are_renewed_after_four_fifths() -> None:
-    """365 days are renewed after 292."""
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    assert renewal_time(start, start + timedelta(days=365)) == start + timedelta(days=292)
 
 
 @pytest.mark.parametrize("module_id", ["$edgeAgent", "a-b_c.d", "x" * 128])
@@ -299,6 +314,8 @@ def test_unusable_module_ids(module_id: str) -> None:
 def test_wrong_settings_are_named(changes: dict[str, object], message: str) -> None:
     """Settings that cannot be used stop the service before it serves."""
     good: dict[str, object] = {"hostname": "x", "provisioning": {"source": "standalone"}}
-    assert parse_settings(good).device_id == "x"
+    source = parse_settings(good).source
+    assert isinstance(source, Standalone)
+    assert source.device_id == "x"
     with pytest.raises(SettingsError, match=message):
         parse_settings({**good, **changes})

@@ -13,13 +13,16 @@ from skerry.base.client import ApiError
 from skerry.base.log import get_logger
 from skerry.certs import x509
 from skerry.certs.client import CertsClient
-from skerry.identity.device import DeviceIdentity
-from skerry.identity.model import Principal, Settings
-from skerry.identity.modules import Modules
+from skerry.certs.renewal import RenewalPolicy
+from skerry.identity.certificate import DeviceCertificate
+from skerry.identity.model import Auth, Device
+from skerry.identity.modules import LocalModules, reconcile
+from skerry.identity.settings import CertificateSource
 from skerry.identity.store import ModuleStore
 from skerry.keys.client import KeysClient
 
-SETTINGS = Settings("pump", "pump-7", None, (), 10)
+DEVICE = Device("pump", "pump", "pump-7", Auth.X509)
+SOURCE = CertificateSource("device-id", "pump-7", RenewalPolicy(rotate_key=False))
 UID = os.getuid()
 
 
@@ -52,28 +55,39 @@ def services(tmp_path: Path) -> Iterator[Services]:
     running.stop()
 
 
-def module_named(name: str) -> Principal:
-    """Return a host process that is a module."""
-    return Principal(1000, name, ("module",))
+def device_certificate(services: Services, clock: MovableClock) -> DeviceCertificate:
+    """Return the device's certificate at a clock of its own; certd's stays the machine's."""
+    keys, certs = KeysClient(services.socket("keyd")), CertsClient(services.socket("certd"))
+    return DeviceCertificate(SOURCE, keys, certs, clock, get_logger("identityd"))
 
 
 def test_reconciling_keeps_makes_and_removes(tmp_path: Path) -> None:
     """What the settings still name keeps its generation; modules of others are left alone."""
-    modules = Modules(ModuleStore(tmp_path, SETTINGS), KeysClient(tmp_path / "none.sock"))
+    modules = LocalModules(ModuleStore(tmp_path, DEVICE))
     ours = modules.ensure("$edgeAgent")
-    modules.reconcile([module_named("kept"), module_named("dropped")])
+    reconcile(modules, frozenset({"kept", "dropped"}), None)
     kept = modules.get("kept")
-    modules.reconcile([module_named("kept"), module_named("new"), Principal(1, "daemon", None)])
+    reconcile(modules, frozenset({"kept", "new"}), frozenset({"kept", "dropped"}))
     assert [module.module_id for module in modules.all()] == ["$edgeAgent", "kept", "new"]
     assert (modules.get("$edgeAgent"), modules.get("kept")) == (ours, kept)
+
+
+def test_reconciling_without_a_memory_goes_by_who_made_a_module(tmp_path: Path) -> None:
+    """A device of an earlier version has no record of its last time."""
+    modules = LocalModules(ModuleStore(tmp_path, DEVICE))
+    modules.ensure("$edgeAgent")
+    kept = modules.ensure("kept", "identityd")
+    modules.ensure("dropped", "identityd")
+    reconcile(modules, frozenset({"kept"}), None)
+    assert [module.module_id for module in modules.all()] == ["$edgeAgent", "kept"]
+    assert modules.get("kept") == kept
 
 
 @pytest.mark.parametrize(
     ("days", "renewed"),
     [
         pytest.param(0, False, id="fresh"),
-        pytest.param(79, False, id="before four fifths"),
-        pytest.param(81, True, id="after four fifths"),
+        pytest.param(98, False, id="before its end"),
         pytest.param(400, True, id="long expired"),
         pytest.param(-2, True, id="clock set back"),
     ],
@@ -81,16 +95,14 @@ def test_reconciling_keeps_makes_and_removes(tmp_path: Path) -> None:
 def test_the_device_certificate_is_kept_in_force(
     services: Services, days: int, renewed: bool
 ) -> None:
-    """It is issued again when it is due, for the same key; certd's clock stays the machine's."""
+    """One that is not valid now is issued again at once; renewing in time is a job's."""
     certs = CertsClient(services.socket("certd"))
     clock = MovableClock(datetime.now(UTC) + timedelta(hours=1))
-    device = DeviceIdentity(
-        SETTINGS, KeysClient(services.socket("keyd")), certs, clock, get_logger("identityd")
-    )
-    device.key_handle()
+    device = device_certificate(services, clock)
+    device.present()
     before = certs.get("device-id")
     clock.time += timedelta(days=days)
-    device.key_handle()
+    device.present()
     after = certs.get("device-id")
     assert (after != before) == renewed
     first, second = (x509.load_chain(pem)[0].public_key() for pem in (before, after))
@@ -101,23 +113,20 @@ def test_a_certificate_for_another_key_is_replaced(services: Services) -> None:
     """After keyd lost its keys the device gets a certificate for the new one."""
     keys, certs = KeysClient(services.socket("keyd")), CertsClient(services.socket("certd"))
     clock = MovableClock(datetime.now(UTC) + timedelta(hours=1))
-    device = DeviceIdentity(SETTINGS, keys, certs, clock, get_logger("identityd"))
-    keys.delete_key_pair(device.key_handle())
+    device = device_certificate(services, clock)
+    keys.delete_key_pair(device.present().handle)
     before = x509.load_chain(certs.get("device-id"))[0]
-    device.key_handle()
+    device.present()
     assert x509.load_chain(certs.get("device-id"))[0].public_key() != before.public_key()
 
 
 def test_a_failing_certd_is_no_missing_certificate(services: Services) -> None:
     """An internal error of certd is passed on, and the certificate is not replaced."""
-    certs = CertsClient(services.socket("certd"))
     clock = MovableClock(datetime.now(UTC))
-    device = DeviceIdentity(
-        SETTINGS, KeysClient(services.socket("keyd")), certs, clock, get_logger("identityd")
-    )
-    device.key_handle()
+    device = device_certificate(services, clock)
+    device.present()
     stored = next((services.folder / "certd" / "state" / "certs").glob("deviceid-*.cer"))
     stored.write_bytes(b"broken")
     with pytest.raises(ApiError, match="internal error"):
-        device.key_handle()
+        device.present()
     assert stored.read_bytes() == b"broken"

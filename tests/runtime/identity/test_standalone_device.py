@@ -28,7 +28,7 @@ from skerry.certs.client import CertsClient
 from skerry.certs.model import parse_settings as parse_certd
 from skerry.certs.remote_key import remote_key
 from skerry.identity.client import IdentityClient
-from skerry.identity.model import parse_settings as parse_identityd
+from skerry.identity.settings import parse_settings as parse_identityd
 from skerry.keys.client import KeysClient
 from skerry.keys.model import parse_settings as parse_keyd
 
