@@ -4,16 +4,29 @@ The chain is walked by ourselves, as `ssl` can do it only against authorities lo
 `skerry_lab.tls`). An anchor is a certificate that somebody enrolled; it may be an intermediate one.
 """
 
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.utils import CryptographyDeprecationWarning
 
 from skerry_lab.errors import LabError
 
 _MAX_DEPTH = 8
+_ODD = (
+    CryptographyDeprecationWarning,
+    ValueError,
+    TypeError,
+    x509.InvalidVersion,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for certificates that are odd or simply not each other's."""
 
 
 class CertificateError(LabError):
@@ -23,9 +36,21 @@ class CertificateError(LabError):
 def read_chain(chain: Sequence[bytes]) -> list[x509.Certificate]:
     """Parse a DER chain, leaf first. Raises: CertificateError."""
     try:
-        return [x509.load_der_x509_certificate(part) for part in chain[:_MAX_DEPTH]]
-    except ValueError as error:
+        with warnings.catch_warnings():
+            # A serial number that is none is a warning to cryptography, a refusal to us.
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificates = [x509.load_der_x509_certificate(part) for part in chain[:_MAX_DEPTH]]
+        for certificate in certificates:
+            # cryptography looks at these only when asked; later nobody expects it to raise.
+            _ = (
+                certificate.subject,
+                certificate.issuer,
+                certificate.not_valid_before_utc,
+                certificate.not_valid_after_utc,
+            )
+    except _ODD as error:
         raise CertificateError(f"the client's certificate cannot be read: {error}") from error
+    return certificates
 
 
 def read_pem(pem: str) -> x509.Certificate:
@@ -98,7 +123,7 @@ def _signs(issuer: x509.Certificate, subject: x509.Certificate, depth: int) -> b
         if error.oid != x509.KeyUsage.oid:
             return False
         usage = None
-    except (ValueError, TypeError, InvalidSignature, x509.DuplicateExtension):
+    except _ODD:
         return False
     may_sign = usage is None or usage.key_cert_sign
     deep_enough = constraints.path_length is None or constraints.path_length >= depth

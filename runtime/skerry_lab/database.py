@@ -63,7 +63,7 @@ class Database:
         try:
             connection = _open(self._path)
             try:
-                _migrate(connection, self._schemas)
+                migrate(connection, self._schemas)
             except BaseException:
                 connection.close()
                 raise
@@ -126,7 +126,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, schemas: Mapping[str, Sequence[str]]) -> None:
+def migrate(connection: sqlite3.Connection, schemas: Mapping[str, Sequence[str]]) -> None:
+    """Bring the tables of all domains to their newest version. Raises: StoreError."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema (domain TEXT PRIMARY KEY, version INTEGER NOT NULL)"

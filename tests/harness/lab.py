@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from skerry.base.log import get_logger
 from skerry.wire import sas
-from skerry_lab.cloud import Names
+from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
+from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
-from skerry_lab.routes import Request
+from skerry_lab.errors import ApiError
+from skerry_lab.routes import Answer, Request
 from skerry_lab.server import LabRegistry, Store
+from skerry_lab.tpm import wrap_key
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HUB = "hub.example"
@@ -161,3 +166,30 @@ def signed(
 
 def _dump(body: object) -> bytes:
     return json.dumps(body).encode()
+
+
+def memory_cloud() -> tuple[Cloud, sqlite3.Connection]:
+    """Return a lab in memory, for one thread; its connection is in no transaction."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    migrate(connection, SCHEMAS)
+    cloud = open_cloud(
+        connection,
+        clock=SetClock(),
+        log=get_logger("lab"),
+        names=Names(HUB),
+        wrap=wrap_key,
+        settings=DpsSettings(),
+    )
+    return cloud, connection
+
+
+def ask(cloud: Cloud, connection: sqlite3.Connection, request: Request) -> Answer:
+    """Ask a lab in memory and forget what it changed; a defect is raised."""
+    connection.execute("BEGIN")
+    try:
+        return cloud.answer(request)
+    except ApiError as error:
+        return cloud.refusal(error)
+    finally:
+        connection.execute("ROLLBACK")

@@ -44,6 +44,8 @@ DEFAULT_POLICIES = {
     "registryReadWrite": _WRITE,
 }
 
+_ALL = "SELECT * FROM policy ORDER BY name"
+
 
 class PolicyStore:
     """Reads and makes policies."""
@@ -53,10 +55,11 @@ class PolicyStore:
 
     def get(self, name: str) -> Policy | None:
         row = self._connection.execute("SELECT * FROM policy WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            return None
-        rights = frozenset(Right(text) for text in row["rights"].split())
-        return Policy(row["name"], rights, row["primary_key"], row["secondary_key"])
+        return None if row is None else _policy(row)
+
+    def all(self) -> list[Policy]:
+        """Return the policies by name."""
+        return [_policy(row) for row in self._connection.execute(_ALL)]
 
     def ensure(self, random_bytes: Callable[[int], bytes]) -> None:
         """Make the policies every hub begins with; those that exist keep their keys."""
@@ -67,3 +70,8 @@ class PolicyStore:
                 "VALUES (?, ?, ?, ?)",
                 (name, *keys, " ".join(sorted(rights))),
             )
+
+
+def _policy(row: sqlite3.Row) -> Policy:
+    rights = frozenset(Right(text) for text in row["rights"].split())
+    return Policy(row["name"], rights, row["primary_key"], row["secondary_key"])
