@@ -178,7 +178,7 @@ def load_chain(pem: bytes) -> list[x509.Certificate]:
     """Parse all certificates in a PEM text; raises ParameterError where there is none."""
     try:
         chain = [x509.load_pem_x509_certificate(block) for block in _PEM.findall(pem)]
-    except ValueError as error:
+    except Exception as error:  # the parser raises many kinds for hostile input
         raise ParameterError(f"not a certificate in PEM: {error}") from error
     if not chain:
         raise ParameterError("there is no certificate in PEM")

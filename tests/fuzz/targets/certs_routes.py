@@ -4,7 +4,7 @@ import atexit
 import json
 import shutil
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -35,6 +35,16 @@ _KEYS = KeysClient(Path(_FOLDER) / "no-keyd")
 _ISSUER = CertIssuer(_SETTINGS, _STORE, _KEYS, None, _CLOCK, lambda: None)
 _ROUTER = CertsApi(_SETTINGS, _STORE, _ISSUER, get_logger("certd")).router()
 _KEY = ec.derive_private_key(4711, ec.SECP256R1())
+_CERT = x509.to_pem(
+    [
+        x509.issue(
+            x509.load_request(x509.ca_request(x509.common_name("a"), _KEY)),
+            _KEY,
+            now=_CLOCK.now(),
+            lifetime=timedelta(days=9),
+        )
+    ]
+).decode()
 _CSR = x509.client_request(x509.common_name("m"), ["m"], _KEY).decode()
 _NO_KEYD = {("POST", "/certificates")}
 
@@ -48,7 +58,7 @@ SEEDS = (
     _seed("GET /certificates/list"),
     _seed("GET /certificates/a%2Fb%00"),
     _seed("DELETE /certificates/a"),
-    _seed("PUT /certificates/a", {"pem": _CSR}),
+    _seed("PUT /certificates/a", {"pem": _CERT}),
     _seed("POST /certificates", {"certId": "local", "csr": _CSR}),
     _seed("POST /certificates", {"certId": "a", "csr": _CSR, "issuer": {"certId": "b"}}),
     _seed(
