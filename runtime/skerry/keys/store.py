@@ -143,7 +143,11 @@ class KeyStore:
     def delete(self, key_id: str) -> None:
         """Remove a key; removing one that is gone already is no error."""
         self._refuse_preloaded(key_id)
-        old = self._object_of(key_id)
+        if self._files.has(key_id):
+            old = self._object_of(key_id)
+        else:
+            found = self._labelled(key_id, "PRIVATE_KEY") or self._labelled(key_id, "SECRET_KEY")
+            old = found and found[1]
         self._files.delete(key_id)
         self._forget(key_id)
         self._destroy(old)

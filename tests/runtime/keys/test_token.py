@@ -225,9 +225,10 @@ def test_moves_and_deletions_reach_the_token(tmp_path: Path, softhsm: SoftHsm) -
 
 
 def objects(label: str) -> int:
-    """Tell how many private objects of a label are in the token `Skerry`."""
+    """Tell how many kinds of private object of a label are in the token `Skerry`."""
     token = Token(LIBRARY, Pkcs11Uri(token="Skerry", pin_value=Secret(PIN)))
-    return int(token.find_id(Pkcs11Uri(label=label), "PRIVATE_KEY") is not None)
+    kinds = ("PRIVATE_KEY", "SECRET_KEY")
+    return sum(token.find_id(Pkcs11Uri(label=label), kind) is not None for kind in kinds)
 
 
 def test_a_replaced_key_leaves_no_object(tmp_path: Path, softhsm: SoftHsm) -> None:
@@ -259,6 +260,10 @@ def test_keys_that_upstream_labelled_are_found(tmp_path: Path, softhsm: SoftHsm)
     keys = store(tmp_path)
     assert keys.has(label)
     assert keys.pair(label).public() == key.public_key()
+    with pytest.raises(ParameterError, match=r"no key 'theirs.*' of this service's making"):
+        keys.move(label, "other")
+    keys.delete(label)
+    assert not keys.has(label)
     keys.create_pair("hidden", PairAlgorithm.EC_P256)
     assert not keys.has("skerry:hidden")
 
@@ -301,6 +306,19 @@ def test_tokens_that_cannot_be_used_are_named(
     token = Token(library, parse_uri(uri))
     with pytest.raises(TokenError, match=message):
         token.create_pair("x", PairAlgorithm.EC_P256)
+
+
+def test_an_object_is_not_left_when_its_file_cannot_be_written(
+    tmp_path: Path, softhsm: SoftHsm
+) -> None:
+    """A key that nobody can find again is not made."""
+    keys = store(tmp_path)
+    (tmp_path / "keys").rmdir()
+    with pytest.raises(KeyFileError, match="cannot be written: No such file or directory"):
+        keys.create_pair("unfound", PairAlgorithm.EC_P256)
+    with pytest.raises(KeyFileError, match="cannot be written: No such file or directory"):
+        keys.create_symmetric("unfound")
+    assert objects("skerry:unfound") == 0
 
 
 def test_a_lost_session_is_opened_again(tmp_path: Path, softhsm: SoftHsm) -> None:
