@@ -4,6 +4,7 @@ Invariants
 - A head fits 64 KiB and arrives within 15 s, a body 1 MiB within 30 s; an idle connection is closed
   after a minute, and beyond `connections` at once a new one is closed unanswered.
 - What goes wrong with one connection ends that connection only.
+- Every answer has a Date: devices correct their clocks by it.
 - The handler never blocks the loop: it awaits the database's thread.
 """
 
@@ -11,10 +12,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from email.utils import format_datetime
 from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+from skerry.base.clock import Clock
 from skerry.base.log import Logger
 from skerry_lab.routes import Answer, Request
 from skerry_lab.tls import client_chain
@@ -42,9 +45,10 @@ class HttpLimits:
 class HttpServer:
     """Serves connections of an asyncio server."""
 
-    def __init__(self, handle: Handle, limits: HttpLimits, log: Logger) -> None:
+    def __init__(self, handle: Handle, limits: HttpLimits, clock: Clock, log: Logger) -> None:
         self._handle = handle
         self._limits = limits
+        self._clock = clock
         self._log = log
         self._open: set[asyncio.Task[None]] = set()
 
@@ -56,7 +60,7 @@ class HttpServer:
             return
         self._open.add(task)
         try:
-            await _Connection(reader, writer, self._handle, self._limits).serve()
+            await _Connection(reader, writer, self._handle, self._limits, self._clock).serve()
         except (OSError, TimeoutError, h11.ProtocolError) as error:
             self._log.debug("connection ended", reason=type(error).__name__)
         except asyncio.CancelledError:
@@ -83,7 +87,9 @@ class _Connection:
         writer: asyncio.StreamWriter,
         handle: Handle,
         limits: HttpLimits,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._reader = reader
         self._writer = writer
         self._handle = handle
@@ -150,7 +156,11 @@ class _Connection:
                     pass
 
     async def _send(self, answer: Answer, *, close: bool = False) -> None:
-        headers = [*answer.headers.items(), ("content-length", str(len(answer.body)))]
+        headers = [
+            ("date", format_datetime(self._clock.now(), usegmt=True)),
+            *answer.headers.items(),
+            ("content-length", str(len(answer.body))),
+        ]
         if close:
             headers.append(("connection", "close"))
         head = h11.Response(status_code=answer.status, headers=headers)

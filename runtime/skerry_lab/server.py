@@ -172,7 +172,7 @@ class Lab:
     ) -> None:
         self._data_dir = data_dir
         self._settings = settings or LabSettings()
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._log = get_logger("lab")
         self.https_port = self._settings.https_port
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -271,7 +271,7 @@ class Lab:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._connection_lost)
         self._loop, self._ended = loop, asyncio.Event()
-        http = HttpServer(self.store.answer, self._settings.http, self._log)
+        http = HttpServer(self.store.answer, self._settings.http, self._clock, self._log)
         servers = [
             await asyncio.start_server(
                 http.connected,

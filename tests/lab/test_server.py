@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.lab import Signed, make_token, signed
+from harness.lab import SetClock, Signed, make_token, signed
 from harness.tiers import Counts
 from skerry.base.https import HttpsClient, trust_context
 from skerry_lab.certificates import thumbprints
@@ -135,6 +135,14 @@ def test_one_connection_serves_many_requests(lab: Lab) -> None:
 def test_bad_http_is_answered_and_ends_the_connection(lab: Lab, sent: bytes, status: bytes) -> None:
     """What is not HTTP, or too large, gets its status; the lab goes on."""
     assert talk(lab, sent).startswith(b"HTTP/1.1 " + status)
+
+
+def test_every_answer_has_the_date(tmp_path: Path) -> None:
+    """A device whose clock is wrong learns the time also from a refusal."""
+    with Lab(tmp_path / "lab", clock=SetClock()) as lab:
+        for path in (b"/", b"/ bad"):
+            said = talk(lab, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            assert b"date: Mon, 23 Nov 2026 12:00:00 GMT\r\n" in said
 
 
 def test_expect_continue_is_answered(lab: Lab) -> None:
