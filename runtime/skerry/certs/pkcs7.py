@@ -41,8 +41,10 @@ def certificates(content_type: str, body: bytes) -> list[x509.Certificate]:
             warnings.simplefilter("ignore", UserWarning)
             found = pkcs7.load_der_pkcs7_certificates(der)
         for certificate in found:
+            # parsed at first use, where a caller expects no exception
             certificate.public_key()
-            _ = certificate.extensions
+            _ = (certificate.subject, certificate.issuer, certificate.extensions)
+            _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     except Exception as error:  # the parser raises many kinds for hostile input
         raise EstError(f"a body that is no PKCS#7 of certificates: {error}") from error
     if not 0 < len(found) <= MAX_CERTIFICATES:

@@ -178,6 +178,9 @@ def load_chain(pem: bytes) -> list[x509.Certificate]:
     """Parse all certificates in a PEM text; raises ParameterError where there is none."""
     try:
         chain = [x509.load_pem_x509_certificate(block) for block in _PEM.findall(pem)]
+        for one in chain:
+            # parsed at first use, where a caller expects no exception
+            _ = (one.subject, one.issuer, one.not_valid_before_utc, one.not_valid_after_utc)
     except Exception as error:  # the parser raises many kinds for hostile input
         raise ParameterError(f"not a certificate in PEM: {error}") from error
     if not chain:
