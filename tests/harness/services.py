@@ -135,13 +135,14 @@ class Services:
         process.kill()
         process.communicate()
 
-    def take_away(self, name: str) -> None:
-        """End a hosted service, and nothing listens on its socket any more."""
-        for server, thread in self.hosted:
+    def end_hosted(self, name: str) -> None:
+        """End a hosted service, if it runs; nothing listens on its socket any more."""
+        for server, thread in list(self.hosted):
             if thread.name == name:
                 server.stop()
                 thread.join()
-        self.socket(name).unlink()
+                self.hosted.remove((server, thread))
+                self.socket(name).unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End all services."""

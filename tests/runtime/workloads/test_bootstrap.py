@@ -209,7 +209,7 @@ def test_a_failed_provisioning_leaves_the_device_what_it_was(
 ) -> None:
     """With identityd out of reach edged says so and runs on, and so do the modules."""
     house.caller = engine.containers["edgeAgent"].id
-    house.services.take_away("identityd")
+    house.services.end_hosted("identityd")
     house.client().post("/device/reprovision")
     until(lambda: any("not provisioned again" in m for m in caplog.messages), "edged says so")
     assert house.thread is not None
