@@ -50,7 +50,11 @@ class CertStore:
 
     def put(self, cert_id: str, pem: bytes) -> None:
         """Store a chain; raises ParameterError when it is none or the id is preloaded."""
-        load_chain(pem)
+        leaf = load_chain(pem)[0]
+        try:
+            _ = (leaf.extensions, leaf.public_key())
+        except Exception as error:  # the parser raises many kinds for odd certificates
+            raise ParameterError(f"the certificate cannot be used: {error}") from error
         if b"PRIVATE KEY-----" in pem:
             raise ParameterError("the PEM holds a private key too; send certificates only")
         write_atomic(self._own_path(cert_id), pem, mode=0o644)

@@ -201,6 +201,10 @@ def _checked(issuer: Issuer, now: datetime) -> x509.BasicConstraints:
     """Return the constraints of an issuer that may issue now; raises ParameterError."""
     certificate = issuer.certificate
     name = certificate.subject.rfc4514_string()
+    try:
+        _ = (certificate.extensions, certificate.public_key())
+    except Exception as error:  # the parser raises many kinds for odd certificates
+        raise ParameterError(f"the certificate {name!r} cannot be read: {error}") from error
     if certificate.public_key() != issuer.key.public_key():
         raise ParameterError(f"the issuer's key does not belong to the certificate {name!r}")
     if certificate.not_valid_after_utc <= now:

@@ -127,9 +127,11 @@ class Waker:
         if at is None:
             return False
         sleeper.ask_at = max(min(sleeper.ask_at, at), now + _AT_LEAST)
-        if at <= now:
+        # a service that took its time to start may call due what became so meanwhile
+        due = at <= self.clock.now()
+        if due:
             self.log.info("woken for what is due", service=name, job=reason)
-        return at <= now
+        return due
 
 
 def _deadline(answer: object) -> tuple[datetime | None, str]:
