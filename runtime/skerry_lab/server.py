@@ -26,6 +26,7 @@ from typing import Self, TypeVar
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.files import state_folder, write_atomic
 from skerry.base.log import get_logger
+from skerry.wire.tpm_credential import make_import_blob
 from skerry_lab import authority
 from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import Database
@@ -36,7 +37,6 @@ from skerry_lab.http import HttpLimits, HttpServer
 from skerry_lab.registry.model import Authentication, Device, Module
 from skerry_lab.routes import Answer, Request
 from skerry_lab.tls import server_context
-from skerry_lab.tpm import wrap_key
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Store:
                 clock=self._clock,
                 log=get_logger("lab"),
                 names=names,
-                wrap=wrap_key,
+                wrap=make_import_blob,
                 settings=settings or DpsSettings(),
             )
         )

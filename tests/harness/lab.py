@@ -16,13 +16,13 @@ from cryptography.x509.oid import NameOID
 
 from skerry.base.log import get_logger
 from skerry.wire import sas
+from skerry.wire.tpm_credential import make_import_blob
 from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import ApiError
 from skerry_lab.routes import Answer, Request
 from skerry_lab.server import LabRegistry, Store
-from skerry_lab.tpm import wrap_key
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HUB = "hub.example"
@@ -178,7 +178,7 @@ def memory_cloud() -> tuple[Cloud, sqlite3.Connection]:
         clock=SetClock(),
         log=get_logger("lab"),
         names=Names(HUB),
-        wrap=wrap_key,
+        wrap=make_import_blob,
         settings=DpsSettings(),
     )
     return cloud, connection

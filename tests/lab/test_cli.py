@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from harness.lab import signed
 from skerry.base.https import HttpsClient, trust_context
 from skerry.wire import sas
+from skerry.wire.tpm import ENDORSEMENT_TEMPLATE
 from skerry_lab.cli import main
 
 BIN = Path(sys.executable).parent / "skerry-lab"
@@ -122,7 +124,8 @@ def test_enrolments_by_certificate_and_tpm(cli: Lab, tmp_path: Path) -> None:
         "enrollment", "create", "site", "--group", "--attestation-type", "x509", "--cp", str(file)
     )
     assert (made[0], 'method = "x509"' in made[2]) == (0, True)
-    tpm = cli.run("enrollment", "create", "t1", "--at", "tpm", "--ek", "AAAA", "--payload", "[1]")
+    key = base64.b64encode(replace(ENDORSEMENT_TEMPLATE, unique=b"n" * 256).marshal()).decode()
+    tpm = cli.run("enrollment", "create", "t1", "--at", "tpm", "--ek", key, "--payload", "[1]")
     assert (tpm[0], 'method = "tpm"' in tpm[2]) == (0, True)
     assert (
         "has no key to derive from" in cli.run("enrollment", "compute-device-key", "site", "d")[2]

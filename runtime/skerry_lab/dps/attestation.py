@@ -13,6 +13,7 @@ from typing import Protocol
 from cryptography import x509
 
 from skerry.wire import sas
+from skerry.wire.tpm import TpmDataError
 from skerry_lab import tokens
 from skerry_lab.certificates import (
     CertificateError,
@@ -88,7 +89,7 @@ class Attestor:
         """Return a key for the TPM of an enrolment, base64. Raises: DpsError 401."""
         try:
             blob = self._wrap(octets(enrollment.endorsement_key), srk, key)
-        except ValueError as error:
+        except TpmDataError as error:
             raise unauthorized(f"the TPM's keys cannot be used: {error}") from error
         return base64.b64encode(blob).decode()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from skerry.wire.tpm import TpmDataError, parse_public
 from skerry_lab.certificates import read_pem
 from skerry_lab.errors import LabError
 
@@ -134,10 +135,10 @@ def checked(enrollment: Enrollment) -> Enrollment:
     else:
         if enrollment.group:
             raise EnrollmentError("a TPM is enrolled alone, expected no group")
-        if not octets(enrollment.endorsement_key):
-            raise EnrollmentError(
-                "the endorsement key is not base64; `skerry tpm show` on the device prints it"
-            )
+        try:
+            parse_public(octets(enrollment.endorsement_key), "the endorsement key")
+        except TpmDataError as error:
+            raise EnrollmentError(f"{error}; `skerry tpm show` on the device prints it") from error
     return enrollment
 
 

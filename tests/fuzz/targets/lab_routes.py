@@ -3,14 +3,22 @@
 An input is method and path, a line with the query, then the body; SCOPE stands for the id scope.
 """
 
+import base64
 import re
+from dataclasses import replace
 from functools import cache
 
 from harness.lab import HUB, ask, make_token, memory_cloud
+from skerry.wire.tpm import ENDORSEMENT_TEMPLATE, STORAGE_TEMPLATE
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.registry.model import Authentication, AuthType, Device
 from skerry_lab.routes import Request
 
+_MODULUS = b"\xc3" * 256
+_ENDORSEMENT, _STORAGE = (
+    base64.b64encode(replace(template, unique=_MODULUS).marshal()).decode()
+    for template in (ENDORSEMENT_TEMPLATE, STORAGE_TEMPLATE)
+)
 ALLOWED = ()
 SEEDS = [
     b"GET /devices\napi-version=2021-04-12&top=2\n",
@@ -27,7 +35,7 @@ SEEDS = [
     b'PUT /SCOPE/registrations/e1/register\napi-version=2021-06-01\n{"registrationId": "e1"}',
     b'PUT /SCOPE/registrations/e1/register\napi-version=2021-06-01\n{"payload": [{"a": null}]}',
     b'PUT /SCOPE/registrations/t1/register\napi-version=2021-06-01\n{"tpm": {"endorsementKey": '
-    b'"AAAA", "storageRootKey": "AAAA"}}',
+    b'"' + _ENDORSEMENT.encode() + b'", "storageRootKey": "' + _STORAGE.encode() + b'"}}',
     b"GET /SCOPE/registrations/e1/operations/x\napi-version=2021-06-01\n",
 ]
 _KEY_TEXT, _KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", b"k" * 32
@@ -42,7 +50,7 @@ def _owner_key() -> bytes:
     lab.registry.put_device(Device("d1", Authentication(AuthType.SAS, _KEY_TEXT), edge=True))
     by_key = Attestation.SYMMETRIC_KEY
     lab.dps.put_enrollment(Enrollment("e1", by_key, primary_key=_KEY_TEXT, echo=True))
-    lab.dps.put_enrollment(Enrollment("t1", Attestation.TPM, endorsement_key="AAAA"))
+    lab.dps.put_enrollment(Enrollment("t1", Attestation.TPM, endorsement_key=_ENDORSEMENT))
     owner = lab.policies.get(_OWNER)
     assert owner is not None
     return owner.keys[0]
