@@ -28,6 +28,7 @@ class EnvelopeError(KeysError):
 class Kind(StrEnum):
     """What a key file holds."""
 
+    RAW = "raw"
     SYMMETRIC = "symmetric"
     PAIR = "pair"
     TOKEN_SYMMETRIC = "token-symmetric"  # noqa: S105 - a kind of file
@@ -36,7 +37,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """A key file's content; `data` is private for the first two kinds."""
+    """A key file's content; `data` is private for all but the kinds of tokens."""
 
     kind: Kind
     data: bytes = field(repr=False)
@@ -45,7 +46,7 @@ class Entry:
 
 def dump(entry: Entry) -> bytes:
     """Return the content of a key file."""
-    if entry.kind is Kind.PAIR:
+    if entry.kind in (Kind.PAIR, Kind.RAW):
         return entry.data
     uses = ",".join(sorted(entry.uses)) or "-"
     digest = hashlib.sha256(entry.data).hexdigest()
@@ -59,7 +60,7 @@ def load(content: bytes) -> Entry:
     if content.startswith(_PEM):
         return Entry(Kind.PAIR, content)
     if not content.startswith(_MAGIC):
-        return Entry(Kind.SYMMETRIC, content)
+        return Entry(Kind.RAW, content)
     line = _LINE.match(content)
     if line is None:
         raise EnvelopeError("has a first line that this version does not know")
@@ -72,6 +73,6 @@ def load(content: bytes) -> Entry:
         uses = frozenset(Use(word) for word in line[2].decode().split(",") if word != "-")
     except ValueError as error:
         raise EnvelopeError("has a first line that this version does not know") from error
-    if kind is Kind.PAIR:
+    if kind in (Kind.PAIR, Kind.RAW):
         raise EnvelopeError("has a first line that this version does not know")
     return Entry(kind, data, uses)

@@ -171,7 +171,10 @@ def _location(key_id: str, location: object) -> Path | Pkcs11Uri:
         if uri.label is None and uri.object_id is None:
             raise SettingsError(f"preloaded_keys.{key_id} names no object; add object= or id=")
         return uri
-    parts = urlsplit(location) if isinstance(location, str) else None
+    try:
+        parts = urlsplit(location) if isinstance(location, str) else None
+    except ValueError:
+        parts = None
     if parts is None or parts.scheme != "file" or not parts.path.startswith("/"):
         raise SettingsError(
             f"preloaded_keys.{key_id} is not file:///path or pkcs11:token=…;object=…"

@@ -87,7 +87,7 @@ class KeyStore:
         if not self._files.has(key_id):
             self._files.write(key_id, Entry(Kind.SYMMETRIC, token_bytes(SYMMETRIC_BYTES)))
         entry = self._files.read(key_id)
-        if not isinstance(entry, Entry) or entry.kind is not Kind.SYMMETRIC:
+        if not isinstance(entry, Entry) or entry.kind not in (Kind.SYMMETRIC, Kind.RAW):
             raise KeyFileError(f"key file {self._files.path(key_id)} is not this service's own key")
         return entry.data
 
@@ -176,7 +176,7 @@ class KeyStore:
                     f"{MAX_SYMMETRIC_BYTES}"
                 )
             return FileKey(entry)
-        if entry.kind is Kind.SYMMETRIC:
+        if entry.kind in (Kind.SYMMETRIC, Kind.RAW):
             return FileKey(entry.data, entry.uses)
         if entry.kind is Kind.TOKEN_SYMMETRIC:
             return TokenKey(self._token_of(key_id), entry.data, entry.uses)
@@ -190,7 +190,7 @@ class KeyStore:
         entry = self._files.read(key_id)
         if isinstance(entry, Entry) and entry.kind is Kind.TOKEN_PAIR:
             return TokenPair(self._token_of(key_id), entry.data)
-        if isinstance(entry, Entry) and entry.kind is Kind.TOKEN_SYMMETRIC:
+        if isinstance(entry, Entry) and entry.kind in (Kind.SYMMETRIC, Kind.TOKEN_SYMMETRIC):
             raise ParameterError(f"key {key_id!r} is a symmetric key, expected a key pair")
         data = entry if isinstance(entry, bytes) else entry.data
         return FilePair(_load_pair(data, self._files.path(key_id)))

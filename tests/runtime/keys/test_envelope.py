@@ -67,4 +67,6 @@ def test_what_is_wrong_is_named(content: bytes, message: str) -> None:
 
 def test_bytes_without_a_line_are_a_key_for_everything() -> None:
     """What upstream wrote goes on working."""
-    assert load(b"\0raw") == Entry(Kind.SYMMETRIC, b"\0raw")
+    entry = Entry(Kind.RAW, b"\0raw")
+    assert load(b"\0raw") == entry
+    assert dump(entry) == b"\0raw"

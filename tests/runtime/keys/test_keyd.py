@@ -376,6 +376,7 @@ def _refused_as(path: Path, uid: int) -> int:
             {"preloaded_keys": {"a": "pkcs11:token=a"}}, "names no object", id="no object"
         ),
         pytest.param({"preloaded_keys": {"a": "http://x"}}, "is not file:///path", id="location"),
+        pytest.param({"preloaded_keys": {"a": "file://[x"}}, "is not file:///path", id="no URL"),
         pytest.param({"preloaded_keys": 1}, "expected a table", id="not a table"),
         pytest.param({"principal": {}}, "expected an array", id="not an array"),
         pytest.param({"principal": [{"uid": "me"}]}, "principal", id="principal"),

@@ -163,6 +163,9 @@ def test_the_kind_of_a_key_is_told(tmp_path: Path) -> None:
     file.write_bytes(dump(Entry(Kind.TOKEN_SYMMETRIC, b"i")))
     with pytest.raises(ParameterError, match="is a symmetric key, expected a key pair"):
         store.pair("own")
+    store.put_symmetric("own", b"k")
+    with pytest.raises(ParameterError, match="is a symmetric key, expected a key pair"):
+        store.pair("own")
     (tmp_path / "big").write_bytes(b"k" * 4097)
     big = KeyStore(tmp_path / "other", {"big": tmp_path / "big"}, LOG)
     with pytest.raises(KeyFileError, match="has 4097 bytes, expected at most 4096"):
