@@ -94,7 +94,7 @@ class Cloud:
         if answer.status == HTTPStatus.UNAUTHORIZED and credential is not None and corrected:
             answer = self._persist(method, url, credential, body, headers or {})
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES or answer.status in accept:
-            return Answer(answer.status, _value(url, answer), _retry_after(answer, self._now()))
+            return parse_answer(url, answer, self._now())
         raise self._refusal(url, answer)
 
     def _persist(
@@ -182,6 +182,11 @@ class Cloud:
         if answer.status == HTTPStatus.UNAUTHORIZED and self._behind_seconds:
             said += f"; this device's clock is {describe_offset(self._behind_seconds)}"
         return RefusedError(said, answer.status)
+
+
+def parse_answer(url: str, answer: HttpsAnswer, now: float) -> Answer:
+    """Read an answer; `now` in seconds since 1970. Raises: AnswerError."""
+    return Answer(answer.status, _value(url, answer), _retry_after(answer, now))
 
 
 def describe_offset(behind_seconds: float) -> str:

@@ -125,10 +125,10 @@ class Dps:
         end = self._clock.monotonic() + limit_seconds
         if self._operation is None:
             answer = self._cloud.ask("PUT", self._registration.url("register"), credential, body)
-            self._operation = str(_table(answer).get("operationId") or "") or None
+            self._operation = str(_table(answer.value).get("operationId") or "") or None
         else:
             answer = self._poll(credential)
-        while (status := str(_table(answer).get("status") or "").lower()) in _WAITING:
+        while _status(_table(answer.value)) in _WAITING:
             if self._operation is None:
                 raise AnswerError("DPS answered without an operationId")
             wait = _POLL_SECONDS if answer.retry_after is None else answer.retry_after
@@ -137,7 +137,7 @@ class Dps:
             self._pause(wait)
             answer = self._poll(credential)
         self._operation = None
-        return _state(status, _table(answer))
+        return _state(_table(answer.value))
 
     def _poll(self, credential: Credential) -> Answer:
         rest = f"operations/{quote(self._operation or '', safe='')}"
@@ -161,8 +161,17 @@ _REFUSALS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def _state(status: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    state = answer.get("registrationState") or {}
+def read_assignment(value: object) -> Assignment:
+    """Read what DPS answers in the end; raises RefusedError and AnswerError."""
+    return _assignment(_state(_table(value)))
+
+
+def _status(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("status") or "").lower()
+
+
+def _state(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    status, state = _status(answer), answer.get("registrationState") or {}
     if not isinstance(state, dict):
         raise AnswerError("DPS answered with a registrationState that is no object")
     if status == "assigned":
@@ -180,10 +189,10 @@ def _assignment(state: Mapping[str, Any]) -> Assignment:
     return Assignment(hub, device, state.get("payload"))
 
 
-def _table(answer: Answer) -> Mapping[str, Any]:
-    if not isinstance(answer.value, dict):
-        raise AnswerError(f"DPS answered {answer.status} without a JSON object")
-    return answer.value
+def _table(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise AnswerError("DPS answered without a JSON object")
+    return value
 
 
 def _words(state: Mapping[str, Any]) -> str:

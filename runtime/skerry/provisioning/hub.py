@@ -31,10 +31,7 @@ class HubRegistry:
 
     def all(self) -> list[HubModule]:
         """Return every module; raises ProvisioningError."""
-        value = self._ask("GET", "")
-        if not isinstance(value, list):
-            raise AnswerError("the hub answered without a list of modules")
-        return [_module(entry) for entry in value]
+        return read_modules(self._ask("GET", ""))
 
     def get(self, module_id: str) -> HubModule:
         """Return a module; MissingError when there is none."""
@@ -79,6 +76,13 @@ class HubRegistry:
             # a parent that has no connection itself
             raise OfflineError("the parent of this device has no connection to the hub")
         return value
+
+
+def read_modules(value: object) -> list[HubModule]:
+    """Read the list of a device's modules; raises AnswerError."""
+    if not isinstance(value, list):
+        raise AnswerError("the hub answered without a list of modules")
+    return [_module(entry) for entry in value]
 
 
 def _module(value: object) -> HubModule:

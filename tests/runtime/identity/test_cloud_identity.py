@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import time
 import tomllib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from harness.cloud_device import (
     b64,
     cloud_device,
 )
+from harness.kill_points import kill_at_every_write
 from harness.lab import signed
 from skerry.base.client import ApiError, ServiceClient
 from skerry.base.clock import SystemClock
@@ -28,6 +30,7 @@ from skerry.base.log import get_logger
 from skerry.certs import x509
 from skerry.certs.remote_key import remote_key
 from skerry.identity.certificate import DeviceCertificate
+from skerry.identity.model import Auth, Device, Module
 from skerry.identity.proof import X509Proof
 from skerry.identity.provisioner import Provisioner
 from skerry.identity.renewal import DeviceRenewal
@@ -36,7 +39,9 @@ from skerry.identity.store import DeviceStore
 from skerry.provisioning.cloud import Cloud, Reach
 from skerry.provisioning.errors import RefusedError
 from skerry_lab.dps.model import Attestation, Enrollment, Reprovision
+from skerry_lab.dps.service import DpsSettings
 from skerry_lab.registry.model import Status
+from skerry_lab.server import LabSettings
 
 
 @pytest.fixture
@@ -367,3 +372,106 @@ def test_a_pair_that_came_with_the_configuration_is_needed(device: CloudDevice) 
         device.identity.device()
     allow(device, "device-id")
     assert device.start(device.dps(attestation)).device().device_id == "pump-7"
+
+
+def test_a_server_that_asks_for_time_is_left_alone(tmp_path: Path) -> None:
+    """After 429 DPS is not asked again before its time; callers get its answer meanwhile."""
+    settings = LabSettings(dps=DpsSettings(registrations_per_minute=1))
+    with cloud_device(tmp_path, settings) as device:
+        device.enrol()
+        identity = device.start(device.dps(SYMMETRIC))
+        identity.device()
+        for _ in range(2):
+            with pytest.raises(ApiError, match="answered 429"):
+                identity.reprovision()
+        device.lab.stop()
+        with pytest.raises(ApiError, match="answered 429"):
+            identity.reprovision()
+        device.lab.start()
+        assert identity.device().device_id == "pump-7"
+
+
+def test_a_tpm_that_is_away_is_named(device: CloudDevice) -> None:
+    """Without tpmd the device says so, by DPS's reason for asking."""
+    attestation = 'method = "tpm"\nregistration_id = "pump-7"\n'
+    with pytest.raises(ApiError, match=r"the TPM cannot be used: no answer on .*tpmd.sock"):
+        device.start(device.dps(attestation)).device()
+
+
+def test_a_root_that_is_missing_is_named(device: CloudDevice) -> None:
+    """A trusted certificate that certd does not have keeps the device from asking at all."""
+    device.enrol()
+    device.certs.delete("lab-root")
+    with pytest.raises(ApiError, match="trusted certificate 'lab-root' cannot be had"):
+        device.start(device.dps(SYMMETRIC)).device()
+
+
+def test_a_server_of_another_authority_is_not_told_anything(device: CloudDevice) -> None:
+    """Without the lab's root its certificate is not trusted, and the message says what to do."""
+    device.enrol()
+    device.configure(device.dps(SYMMETRIC))
+    path = device.services.folder / "identityd/config/config.toml"
+    path.write_text(path.read_text().replace('["lab-root"]', "[]"))
+    device.restart()
+    with pytest.raises(ApiError, match=r"not trusted.*private authority"):
+        device.identity.device()
+
+
+def test_a_hub_that_is_away_does_not_undo_an_assignment(device: CloudDevice) -> None:
+    """DPS has assigned the device; its modules come when the hub is there."""
+    device.enrol()
+    device.lab.store.do(lambda cloud: cloud.dps.set_hubs(["elsewhere.invalid"]))
+    identity = device.start(device.dps(SYMMETRIC))
+    assert identity.device().hub_name == "elsewhere.invalid"
+    with pytest.raises(ApiError, match=r"elsewhere\.invalid"):
+        identity.create_module("sensor")
+    assert identity.modules() == []
+
+
+def test_host_processes_get_their_modules_once_the_hub_is_there(device: CloudDevice) -> None:
+    """What the settings name is made at the hub; what they name no longer goes."""
+    device.enrol()
+    reader = '[[principal]]\nuid = 1\nname = "reader"\nidtype = ["module"]\n'
+    identity = device.start(device.dps(SYMMETRIC) + reader)
+
+    def at_hub() -> list[str]:
+        identity.modules()
+        return [module.module_id for module in device.lab.registry.modules("pump-7")]
+
+    assert at_hub() == ["$edgeAgent", "$edgeHub", "reader"]
+    generation = identity.module("reader").generation_id
+    device.restart()
+    identity.modules()
+    assert identity.module("reader").generation_id == generation
+    device.lab.stop()
+    identity = device.start(device.dps(SYMMETRIC))
+    identity.modules()
+    device.lab.start()
+    device.start(device.dps(SYMMETRIC))
+    assert at_hub() == ["$edgeAgent", "$edgeHub"]
+
+
+def test_a_kill_leaves_the_old_identity_or_the_new(device: CloudDevice) -> None:
+    """Every kill while the identity is written leaves the old one or the new one."""
+    folder = device.services.folder / "killed"
+    old = Device("old.hub", "old.hub", "old", Auth.SAS)
+    new = Device("new.hub", "new.hub", "new", Auth.SAS)
+    log = get_logger("identityd")
+
+    def prepare() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        DeviceStore(folder, log).put(old, "s")
+
+    def work() -> None:
+        store = DeviceStore(folder, log)
+        store.put(new, "s")
+        store.put_reconciled(frozenset({"reader"}))
+        store.modules(new).put(Module("reader", "g", "identityd"))
+
+    def check() -> None:
+        store = DeviceStore(folder, log)
+        assert store.find("s") in (old, new)
+        assert store.reconciled() in (None, frozenset({"reader"}))
+        assert store.modules(new).all() in ([], [Module("reader", "g", "identityd")])
+
+    kill_at_every_write(prepare, work, check)
