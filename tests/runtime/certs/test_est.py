@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakes.est import PKCS7, EstServer, certs_only, est_server
+from fakes.est import PKCS7, EstServer, certs_only, est_server, new_authority
 from harness.services import Hosted, Services
 from skerry.base.errors import SkerryError
-from skerry.certs import x509
+from skerry.certs import pkcs7, x509
 from skerry.certs.enrolment import Enrolment
 from skerry.certs.errors import EstError, EstPendingError, ParameterError
 from skerry.certs.est import retry_after
@@ -416,3 +417,28 @@ def test_a_key_that_keyd_does_not_give_ends_the_handshake(device: Device) -> Non
     (device.folder / "given.key").unlink()
     with pytest.raises(SkerryError, match="there is no key 'given'"):
         enrolment.enrol("device", request())
+
+
+def test_a_chain_without_its_issuer_is_what_was_sent(device: Device) -> None:
+    """Certificates that lead nowhere follow the leaf; one of the issuer's name proves nothing."""
+    other = new_authority("EST issuing CA", datetime.now(UTC) - timedelta(days=1))
+    body = certs_only(other.certificate)
+    device.server.instead["cacerts"] = (200, {"Content-Type": PKCS7}, body)
+    chain = x509.load_chain(device.enrolment(**LOGIN).enrol("device", request()))
+    assert [c.subject.rfc4514_string() for c in chain] == ["CN=device", "CN=EST issuing CA"]
+    with pytest.raises(InvalidSignature):
+        chain[0].verify_directly_issued_by(chain[1])
+
+
+def test_too_many_certificates_are_refused(device: Device) -> None:
+    """A bound on what has to be stored and sent on."""
+    body = certs_only(*[device.server.issuing.certificate] * 33)
+    device.server.instead["cacerts"] = (200, {"Content-Type": PKCS7}, body)
+    with pytest.raises(EstError, match="33 certificates, expected 1 to 32"):
+        device.enrolment(**LOGIN).enrol("device", request())
+
+
+def test_the_bound_on_bytes_holds_without_a_connection() -> None:
+    """Whoever fetched them."""
+    with pytest.raises(EstError, match="300000 bytes, expected at most 262144"):
+        pkcs7.certificates(PKCS7, b"A" * 300_000)

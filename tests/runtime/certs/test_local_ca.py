@@ -16,7 +16,9 @@ from skerry.base.errors import SkerryError
 from skerry.certs import x509
 from skerry.certs.errors import CertFileError, ParameterError
 from skerry.certs.issuing import CertIssuer
+from skerry.certs.local_ca import LocalCaKeeper
 from skerry.certs.model import parse_settings
+from skerry.certs.remote_key import remote_key
 from skerry.certs.store import CertStore
 from skerry.keys.client import KeysClient
 
@@ -169,3 +171,79 @@ def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "certs").write_text("in the way")
     with pytest.raises(SkerryError, match=rf"state folder {tmp_path}/certs cannot be used"):
         CertStore(tmp_path, {})
+
+
+def keeper(keys: KeysClient, folder: Path, clock: MovableClock) -> LocalCaKeeper:
+    """Return the local CA of the settings as a newly started certd has it."""
+    assert SETTINGS.local_ca is not None
+    return LocalCaKeeper(
+        SETTINGS.local_ca,
+        SETTINGS.issuance["local-ca"],
+        CertStore(folder, {}),
+        keys,
+        lambda _cert_id, _csr: b"",
+        clock,
+        lambda: None,
+    )
+
+
+def test_the_local_ca_renews_itself_before_it_expires(keys: KeysClient, tmp_path: Path) -> None:
+    """At four fifths of its life, for the same key; nothing is due before it was first made."""
+    clock = MovableClock()
+    local_ca = keeper(keys, tmp_path, clock)
+    assert local_ca.due(None) is None
+    local_ca.handle()
+    before = x509.load_chain(CertStore(tmp_path, {}).get("local-ca"))[0]
+    due = local_ca.due(None)
+    assert due is not None
+    assert due - START == timedelta(days=80) - timedelta(minutes=1)
+    clock.time = due
+    assert local_ca.due(None) == due
+    assert local_ca.name == "renew certificate local-ca"
+    local_ca.perform()
+    after = x509.load_chain(CertStore(tmp_path, {}).get("local-ca"))[0]
+    assert after.not_valid_after_utc == due + timedelta(days=100)
+    assert after.public_key() == before.public_key()
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = x509.issue(
+        x509.load_request(x509.client_request(x509.common_name("m"), ["m"], key)),
+        x509.Issuer(after, remote_key(keys, local_ca.handle())),
+        now=due,
+        lifetime=timedelta(days=1),
+    )
+    leaf.verify_directly_issued_by(before)
+
+
+def test_a_local_ca_whose_key_was_lost_is_made_anew(keys: KeysClient, tmp_path: Path) -> None:
+    """Its certificate would sign for nobody."""
+    local_ca = keeper(keys, tmp_path, MovableClock())
+    keys.delete_key_pair(local_ca.handle())
+    made = x509.load_chain(CertStore(tmp_path, {}).get("local-ca"))[0]
+    handle = local_ca.handle()
+    anew = x509.load_chain(CertStore(tmp_path, {}).get("local-ca"))[0]
+    assert anew != made
+    assert anew.public_key() == remote_key(keys, handle).public_key()
+
+
+def test_a_local_ca_of_its_own_making_is_taken_as_brought_along(
+    keys: KeysClient, tmp_path: Path
+) -> None:
+    """`method = "local_ca"` for the local CA itself says nothing; it has to be there."""
+    settings = parse_settings(
+        {
+            "cert_issuance": {
+                "local_ca": {"cert": "local-ca", "pk": "local-ca"},
+                "local-ca": {"method": "local_ca"},
+                "aziot-edged-ca": {"method": "local_ca"},
+            }
+        }
+    )
+    store = CertStore(tmp_path, {})
+    issuer = CertIssuer(settings, store, keys, None, MovableClock(), lambda: None)
+    keys.create_key_pair("local-ca")
+    with pytest.raises(ParameterError, match="there is no certificate 'local-ca'"):
+        issuer.by_settings("aziot-edged-ca", edge_ca_request())
+    (job,) = issuer.jobs()
+    assert job.due(None) is None
+    job.perform()
+    assert store.find("local-ca") is None

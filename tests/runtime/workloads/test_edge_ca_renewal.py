@@ -297,6 +297,7 @@ def test_a_ca_brought_along_is_never_made(plant: Plant) -> None:
     assert not edge_ca.is_due()
 
 
+@pytest.mark.faults
 def test_a_kill_at_any_write_leaves_the_old_pair_or_the_new(tmp_path: Path) -> None:
     """At every system call of keyd, certd and edged that changes a file during a renewal."""
     template, folder = tmp_path / "template", tmp_path / "device"
