@@ -187,6 +187,7 @@ def _server_file(folder: Path, issuing: Authority, start: datetime) -> Path:
 def _handler(served: EstServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65536  # head and body in one piece: two would wait for an acknowledgement
 
         def do_GET(self) -> None:
             self._talk()
