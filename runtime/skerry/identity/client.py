@@ -37,6 +37,13 @@ class IdentityClient:
         """Return the device's identity; identityd makes it if need be."""
         return _identity(self._service.post("/identities/device", {"type": "aziot"}))
 
+    def provisioning(self) -> dict[str, object]:
+        """Return how the device gets its identity: source, auth, and what belongs to the source."""
+        answer = self._service.get("/identities/provisioning")
+        if not isinstance(answer, dict):
+            raise TypeError(f"identityd answered {type(answer).__name__}, expected an object")
+        return answer
+
     def reprovision(self) -> None:
         """Have the device provisioned again."""
         self._service.post("/identities/device/reprovision", {})
