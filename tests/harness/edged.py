@@ -18,6 +18,7 @@ from typing import Any
 from fakes.docker_engine import DockerEngine
 from harness.services import Services
 from skerry.base.client import ServiceClient
+from skerry.base.clock import Clock
 from skerry.base.log import get_logger
 from skerry.base.service import open_context, parse_arguments
 from skerry.config import emit
@@ -73,7 +74,10 @@ def env_of(engine: DockerEngine, name: str) -> dict[str, str]:
 
 @dataclass
 class House:
-    """The services of one device; `caller` is the container that edged takes its callers for."""
+    """The services of one device; `caller` is the container that edged takes its callers for.
+
+    In this process they live at the time of `clock`, the machine's where it is None.
+    """
 
     folder: Path
     moby_uri: str
@@ -82,9 +86,10 @@ class House:
     edged: Edged | None = None
     thread: threading.Thread | None = None
     process: subprocess.Popen[str] | None = None
+    clock: Clock | None = None
 
     def __post_init__(self) -> None:
-        self.services = Services(self.folder)
+        self.services = Services(self.folder, self.clock)
 
     @property
     def state(self) -> Path:
@@ -137,7 +142,8 @@ class House:
         mask = os.umask(0o077)
         try:
             options = parse_arguments("edged", self.arguments())
-            context = open_context("edged", ("mgmt", "workload"), options, get_logger("edged"))
+            sockets = ("mgmt", "workload")
+            context = open_context("edged", sockets, options, get_logger("edged"), self.clock)
             self.edged = Edged(context, self.images, lambda _peer: self.caller, QUICK)
         finally:
             os.umask(mask)
