@@ -23,7 +23,7 @@ LINTERS: dict[str, list[str]] = {
     "ruff format": ["ruff", "format", "--check", "--quiet"],
     "yamllint": ["yamllint", "--strict", "."],
 }
-TESTS = ["pytest", "-q"]
+TESTS = ["pytest", "-q", "--numprocesses=auto"]
 
 
 @dataclass(frozen=True)
