@@ -179,11 +179,14 @@ class Lab:
         self._ended: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Open the folder and listen. Raises: LabError, AddressInUseError."""
+        """Open the folder and listen, after a stop at the same port.
+
+        Raises: LabError, AddressInUseError.
+        """
         make_folder(self._data_dir)
         self._lock = _lock(self._data_dir / _LOCK_FILE)
         try:
-            self._sockets = _listen(self._settings.hosts, self._settings.https_port)
+            self._sockets = _listen(self._settings.hosts, self.https_port)
         except BaseException:
             os.close(self._lock)
             raise

@@ -120,6 +120,12 @@ class Services:
     def start(self, name: str, *options: str) -> subprocess.Popen[str]:
         """Start a service and wait until it serves."""
         process = self.spawn(name, *options)
+        self.await_start(name)
+        return process
+
+    def await_start(self, name: str) -> None:
+        """Wait until a service that was spawned serves."""
+        process = self.running[name]
         assert process.stderr is not None
         said = ""
         while "started" not in said:
@@ -127,7 +133,6 @@ class Services:
             line = process.stderr.readline() if ready else ""
             assert line, f"{name} did not start: {said}"
             said += line
-        return process
 
     def kill(self, name: str) -> None:
         """End a service as a power cut would."""

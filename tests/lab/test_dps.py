@@ -68,7 +68,7 @@ def test_a_device_is_assigned(hosted: Hosted) -> None:
     """Register is 202 with Retry-After, the poll says hub and device, and the key works there."""
     enrol(hosted)
     begun = register(hosted)
-    assert (begun.status, begun["status"], begun.headers["retry-after"]) == (202, "assigning", "1")
+    assert (begun.status, begun["status"], begun.headers["retry-after"]) == (202, "assigning", "0")
     state = poll(hosted, begun["operationId"])["registrationState"]
     assert isinstance(state, dict)
     wanted = {
@@ -117,8 +117,10 @@ def test_a_device_is_assigning_first(hosted_with: MakeHosted) -> None:
     enrol(lab)
     operation = register(lab)["operationId"]
     early = poll(lab, operation)
-    assert (early.status, early["status"], early.headers["retry-after"]) == (202, "assigning", "2")
-    lab.clock.move(5)
+    assert (early.status, early["status"], early.headers["retry-after"]) == (202, "assigning", "5")
+    lab.clock.move(4)
+    assert poll(lab, operation).headers["retry-after"] == "2"
+    lab.clock.move(1)
     assert poll(lab, operation)["status"] == "assigned"
 
 

@@ -1,6 +1,7 @@
 """The device side of DPS over HTTPS: register, poll. Source: azure-iot-edge.md §8.1."""
 
 import json
+import math
 from collections import deque
 
 from skerry.base.clock import Clock
@@ -73,7 +74,7 @@ class DpsApi:
         return Answer.json(
             {"operationId": operation.operation_id, "status": State.ASSIGNING.value},
             202,
-            self._retry_after(),
+            self._retry_after(operation),
         )
 
     def poll(self, request: Request, scope: str, registration_id: str, operation_id: str) -> Answer:
@@ -90,7 +91,7 @@ class DpsApi:
                 "lastUpdatedDateTimeUtc": operation.created.isoformat(),
                 "status": State.ASSIGNING.value,
             }
-            return Answer.json(_told(operation, state), 202, self._retry_after())
+            return Answer.json(_told(operation, state), 202, self._retry_after(operation))
         return Answer.json(_told(operation, operation.outcome))
 
     def _check(self, request: Request, scope: str, registration_id: str) -> None:
@@ -129,8 +130,9 @@ class DpsApi:
         same = operation.registration_id.lower() == registration_id.lower()
         return same and age <= self._settings.operation_seconds
 
-    def _retry_after(self) -> dict[str, str]:
-        return {"retry-after": str(self._settings.poll_after_seconds)}
+    def _retry_after(self, operation: Operation) -> dict[str, str]:
+        left = math.ceil((operation.ready - self._clock.now()).total_seconds())
+        return {"retry-after": str(max(self._settings.poll_after_seconds, left))}
 
 
 def _told(operation: Operation, state: dict[str, object]) -> dict[str, object]:

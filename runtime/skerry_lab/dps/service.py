@@ -30,9 +30,13 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class DpsSettings:
-    """How slow and how strict the service is; `registrations_per_minute` 0 is without limit."""
+    """How slow and how strict the service is.
 
-    poll_after_seconds: int = 1
+    `poll_after_seconds` is the least that a device is told to wait; `registrations_per_minute` 0
+    is without limit.
+    """
+
+    poll_after_seconds: int = 0
     assign_after_seconds: float = 0.0
     operation_seconds: float = 3600.0
     registrations_per_minute: int = 0
