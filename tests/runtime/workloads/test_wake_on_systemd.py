@@ -4,10 +4,13 @@ The device certificate lives for a day and is to be renewed a minute after it wa
 exits after three seconds without a call, so nobody but edged can have it renewed.
 """
 
+import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +114,67 @@ def test_callbacks_of_ctypes_work_without_writable_code(device: Device) -> None:
     sandbox = "-p MemoryDenyWriteExecute=yes -p NoNewPrivileges=yes -p ProtectSystem=strict"
     run = f"systemd-run --quiet --wait --pipe {sandbox} python3 -I -c '{code}'"
     assert shell(device, run).strip() == "7"
+
+
+EST_SERVER = """
+import json, sys, tempfile
+from pathlib import Path
+from fakes.est import est_server
+with tempfile.TemporaryDirectory() as folder, est_server(Path(folder)) as server:
+    certificate, key = server.client("bootstrap")
+    answer = {"url": server.url, "root": server.root_pem, "certificate": certificate, "key": key}
+    print(json.dumps(answer), flush=True)
+    sys.stdin.read()
+    print(json.dumps(server.asked), flush=True)
+"""
+BY_EST = """
+[cert_issuance.est]
+trusted_certs = ["file:///etc/skerry/est/root.pem"]
+[cert_issuance.est.auth]
+bootstrap_identity_cert = "file:///etc/skerry/est/bootstrap.pem"
+bootstrap_identity_pk = "file:///etc/skerry/est/bootstrap.key"
+[cert_issuance.est.urls]
+default = "{url}"
+[edge_ca]
+method = "est"
+common_name = "one's edge CA"
+auto_renew = {{ rotate_key = true, threshold = "80%", retry = "4%" }}
+"""
+
+
+def test_the_edge_ca_comes_from_est_in_the_sandbox(device: Device) -> None:
+    """Real users and rights: bootstrap identity, then the identity, whose keys stay in keyd."""
+    server = subprocess.Popen(
+        device.command([sys.executable, "-c", EST_SERVER]),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        given = json.loads(server.stdout.readline())
+        shell(device, "mkdir -p /etc/skerry/est")
+        for name, field, owner in (
+            ("root.pem", "root", "skerry-certs"),
+            ("bootstrap.pem", "certificate", "skerry-certs"),
+            ("bootstrap.key", "key", "skerry-keys"),
+        ):
+            path = f"/etc/skerry/est/{name}"
+            write = f"cat > {path} && chown {owner} {path} && chmod 600 {path}"
+            shell(device, write, given[field].encode())
+        shell(device, "rm -f /var/lib/skerry/certd/certs/aziotedgedca-*")
+        site = SITE + BY_EST.format(url=given["url"])
+        shell(device, "skerry config apply --config -", site.encode())
+        issuer = "openssl x509 -noout -issuer -in /var/lib/skerry/certd/certs/aziotedgedca-*.cer"
+        until(lambda: "EST issuing CA" in device.run("bash", "-c", issuer).stdout, device, 60)
+        shell(device, "ls /var/lib/skerry/certd/certs/estid-*.cer")
+        until(lambda: not active(device, "certd"), device, 60)
+        deadline = shell(device, "cat /var/lib/skerry/certd/deadline.json")
+        assert "renew certificate est-id" in deadline
+    finally:
+        asked, _ = server.communicate(timeout=30)
+    assert json.loads(asked)[-1] == ["simpleenroll", "certificate CN=bootstrap"]
 
 
 def until(condition: Callable[[], object], device: Device, seconds: float) -> None:
