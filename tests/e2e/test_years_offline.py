@@ -172,6 +172,7 @@ class Appliance:
         assert self.module.chain[-1].issuer in trusted
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("method", "rotate"),
     [

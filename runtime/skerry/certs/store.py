@@ -50,6 +50,8 @@ class CertStore:
 
     def put(self, cert_id: str, pem: bytes) -> None:
         """Store a chain; raises ParameterError when it is none or the id is preloaded."""
+        if len(pem) > _MAX_BYTES:
+            raise ParameterError(f"the chain has {len(pem)} bytes, expected at most {_MAX_BYTES}")
         leaf = load_chain(pem)[0]
         try:
             _ = (leaf.extensions, leaf.public_key())

@@ -1,5 +1,6 @@
 """Certificates on disk: whole after any kill, a full disk leaves what was, files are checked."""
 
+import base64
 import errno
 import os
 import resource
@@ -9,13 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509 as x
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.kill_points import kill_at_every_write
 from skerry.base.errors import SettingsError
-from skerry.certs import x509
+from skerry.certs import pkcs7, x509
 from skerry.certs.errors import CertFileError, ParameterError
 from skerry.certs.model import Method, parse_settings
 from skerry.certs.store import CertStore
@@ -109,6 +112,48 @@ def test_no_bytes_are_taken_for_a_certificate(data: bytes) -> None:
     for pem in (data, b"-----BEGIN CERTIFICATE-----\n%b\n-----END CERTIFICATE-----\n" % data):
         with pytest.raises(ParameterError):
             x509.load_chain(pem)
+
+
+def test_a_chain_too_large_to_be_read_again_is_not_stored(tmp_path: Path) -> None:
+    """A bound on what one caller can put on the disk."""
+    store = CertStore(tmp_path, {})
+    with pytest.raises(ParameterError, match="expected at most 1048576"):
+        store.put("x", OLD + b"#" * 1024 * 1024)
+    assert store.find("x") is None
+
+
+def test_a_certificate_of_no_known_key_is_not_stored(tmp_path: Path) -> None:
+    """Nothing could be done with it."""
+    der = x.load_pem_x509_certificate(OLD).public_bytes(serialization.Encoding.DER)
+    odd = der.replace(b"\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x2a\x86\x48\xce\x3d\x03\x01\x63")
+    pem = b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n"
+    with pytest.raises(ParameterError, match="the certificate cannot be used"):
+        CertStore(tmp_path, {}).put("x", pem % base64.encodebytes(odd))
+
+
+def levels() -> list[x.Certificate]:
+    """Return a root, two CAs below each other, and a leaf."""
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    asked = x509.load_request(x509.ca_request(x509.common_name("root"), key, path_length=9))
+    made = [x509.issue(asked, key, now=now, lifetime=timedelta(days=1))]
+    for name in ("upper", "lower", "leaf"):
+        issuer = x509.Issuer(made[-1], key)
+        key = ec.generate_private_key(ec.SECP256R1())
+        asked = x509.load_request(x509.ca_request(x509.common_name(name), key, path_length=9))
+        made.append(x509.issue(asked, issuer, now=now, lifetime=timedelta(days=1), may_be_ca=True))
+    return made
+
+
+LEVELS = levels()
+
+
+@given(st.permutations(LEVELS), st.lists(st.sampled_from(LEVELS)))
+def test_chains_are_in_order_whatever_order_they_came_in(
+    shuffled: list[x.Certificate], again: list[x.Certificate]
+) -> None:
+    """Leaf first, each one's issuer after it, every certificate once."""
+    assert pkcs7.chain(LEVELS[-1], [*shuffled, *again]) == LEVELS[::-1]
 
 
 def test_a_plain_path_is_a_file_too(tmp_path: Path) -> None:
