@@ -56,8 +56,9 @@ def test_the_tpm_is_seen(appliance: BootedAppliance) -> None:
 
 
 def test_the_services_are_sandboxed(appliance: BootedAppliance) -> None:
-    """On the appliance itself, drop-ins and all, systemd finds each unit exposed by 2.0 or less."""
-    units = appliance.output_of("cd /usr/lib/systemd/system && ls skerry-*.service").split()
+    """On the appliance itself, drop-ins and all, systemd finds each exposed by 2.0 or less."""
+    listed = appliance.output_of("dpkg -L skerry | grep '/skerry-.*\\.service$'").split()
+    units = [path.rpartition("/")[2] for path in listed]
     assert {"skerry-keyd.service", "skerry-edged.service", "skerry-seed.service"} <= set(units)
     exposed = [
         appliance.output_of(f"systemd-analyze security --no-pager {unit} | tail -n1").split()

@@ -15,6 +15,7 @@ from skerry.config import emit
 from skerry.config.document import Document
 from skerry.config.group_key import DEVICE_KEY, GROUP_KEY, derived_key, with_device_key
 from skerry.config.locate import Span
+from skerry.config.pairs import check_pairs
 from skerry.config.plan import PlannedFile, imported_path
 from skerry.config.problems import Finding, KeyPath, Problem, key_text
 from skerry.config.references import PREFIX, reference, strings, value_at
@@ -66,6 +67,8 @@ def seal(document: Document, site: Site, source: FileSource, *, present: bool = 
     references = dict(work.replaced)
     for path, name, is_uri in _named_files(document.tables):
         _file(path, name, is_uri, site, source, present, work)
+    if present:
+        work.findings += check_pairs(document.tables, source.read)
     imports = {path: new for path, new in work.replaced.items() if path not in references}
     tables = document.tables
     key = derived_key(tables)

@@ -17,6 +17,7 @@ from harness.devices import (
     make_device,
     settings_in_force,
 )
+from harness.pairs import pair
 from skerry.config.apply import Device, Outcome, apply, render
 from skerry.config.site import SERVICES
 
@@ -283,6 +284,7 @@ def test_the_digest_of_the_input_needs_its_key(device: Device, tmp_path: Path) -
     assert len(digests) == 4
 
 
+CERT, KEY = pair("edge")
 FILES = PLAIN.replace(
     b"[prov", b'trust_bundle_cert = "file:///run/seed/secrets/a%20ca.pem"\n[prov'
 ) + (
@@ -299,14 +301,14 @@ def _put(folder: Path, **files: bytes) -> None:
 
 def test_files_of_the_seed_come_to_stay(device: Device, tmp_path: Path) -> None:
     """They lie with their services, private, and the installed file names them there."""
-    _put(tmp_path, ca=b"CA", cert=b"CERT", key=b"KEY")
+    _put(tmp_path, ca=b"CA", cert=CERT, key=KEY)
     assert apply(FILES, "config.toml", device).result == "applied"
     tables = tomllib.loads(device.paths.installed.read_text())
     key = Path(tables["edge_ca"]["pk"].removeprefix("file://"))
-    assert (key.read_bytes(), _mode(key), _mode(key.parent)) == (b"KEY", 0o600, 0o700)
+    assert (key.read_bytes(), _mode(key), _mode(key.parent)) == (KEY, 0o600, 0o700)
     assert key.parent == device.paths.state / "keyd/imported"
     cert = Path(tables["edge_ca"]["cert"].removeprefix("file://"))
-    assert (cert.parent, cert.read_bytes()) == (device.paths.state / "certd/imported", b"CERT")
+    assert (cert.parent, cert.read_bytes()) == (device.paths.state / "certd/imported", CERT)
     assert settings_in_force(device, "keyd")["preloaded_keys"] == {
         "aziot-edged-ca": f"file://{key}"
     }
@@ -314,7 +316,7 @@ def test_files_of_the_seed_come_to_stay(device: Device, tmp_path: Path) -> None:
 
 def test_imported_files_stay_when_the_seed_is_gone(device: Device, tmp_path: Path) -> None:
     """The installed file applies again without the seed; the seed again changes nothing."""
-    _put(tmp_path, ca=b"CA", cert=b"CERT", key=b"KEY")
+    _put(tmp_path, ca=b"CA", cert=CERT, key=KEY)
     apply(FILES, "config.toml", device)
     assert apply(FILES, "config.toml", device).result == "unchanged"
     _put(tmp_path, ca=b"", cert=b"", key=b"")
@@ -323,13 +325,48 @@ def test_imported_files_stay_when_the_seed_is_gone(device: Device, tmp_path: Pat
 
 def test_a_new_key_of_the_same_name_is_a_change(device: Device, tmp_path: Path) -> None:
     """Another content gets another name, and the old file goes with its last generation."""
-    for number in range(5):
-        _put(tmp_path, ca=b"CA", cert=b"CERT", key=b"KEY%d" % number)
+    pairs = [pair(f"edge {number}") for number in range(5)]
+    for number, (cert, key) in enumerate(pairs):
+        _put(tmp_path, ca=b"CA", cert=cert, key=key)
         assert apply(FILES, "config.toml", device).restarted == (
-            SERVICES if not number else ("keyd",)
+            SERVICES if not number else ("keyd", "certd")
         )
-    keys = sorted(path.read_bytes() for path in (device.paths.state / "keyd/imported").iterdir())
-    assert keys == [b"KEY2", b"KEY3", b"KEY4"]
+    keys = {path.read_bytes() for path in (device.paths.state / "keyd/imported").iterdir()}
+    assert keys == {key for _, key in pairs[2:]}
+
+
+NO_CERTIFICATE = (
+    "7:8: edge_ca.cert: file '/run/seed/secrets/edge.pem' holds no certificate, or a damaged one; "
+    "expected certificates in PEM, the device's own first"
+)
+NO_KEY = (
+    "8:6: edge_ca.pk: file '/run/seed/secrets/edge.key' holds no private key, a damaged or an "
+    "encrypted one; expected a private key in PEM, without a password"
+)
+FOREIGN = (
+    "8:6: edge_ca.pk: the key in '/run/seed/secrets/edge.key' does not belong to the certificate "
+    "in '/run/seed/secrets/edge.pem'; expected the key of that certificate"
+)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "problem"),
+    [
+        pytest.param(b"", KEY, NO_CERTIFICATE, id="no certificate"),
+        pytest.param(CERT[:200], KEY, NO_CERTIFICATE, id="a certificate that is cut"),
+        pytest.param(CERT, KEY[:100], NO_KEY, id="a key that is cut"),
+        pytest.param(CERT, CERT, NO_KEY, id="a certificate in place of a key"),
+        pytest.param(CERT, pair("other")[1], FOREIGN, id="somebody else's key"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(
+    device: Device, tmp_path: Path, cert: bytes, key: bytes, problem: str
+) -> None:
+    """Before anything is changed, with the place that names them; no byte of a key is shown."""
+    _put(tmp_path, ca=b"CA", cert=cert, key=key)
+    outcome = apply(FILES, "config.toml", device)
+    assert (outcome.result, device.paths.current.exists()) == ("refused", False)
+    assert [str(problem) for problem in outcome.problems] == [f"config.toml:{problem}"]
 
 
 def test_a_file_that_is_not_there_is_a_problem(device: Device) -> None:

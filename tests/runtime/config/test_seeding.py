@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.devices import FailingDisk, PowerCut, RunningServices, make_device
+from harness.pairs import pair
 from harness.seeds import write_seed
 from skerry.config.apply import Device
 from skerry.config.seed import SeedError
@@ -19,12 +20,13 @@ CONFIG = (
     b'[agent]\nname = "edgeAgent"\ntype = "docker"\n'
     b'config = { image = "r.example/a", auth = { username = "u", password = "swordfish" } }\n'
 )
+CERT, KEY = pair("edge")
 FILES = {
     "config.toml": CONFIG,
     "authorized_keys": b"ssh-ed25519 AAAA tech@site\n",
     "network/10-lan.network": b"[Match]\nName=en*\n",
-    "secrets/edge.key": b"KEY",
-    "secrets/edge.pem": b"CERT",
+    "secrets/edge.key": KEY,
+    "secrets/edge.pem": CERT,
 }
 
 
