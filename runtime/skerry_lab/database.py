@@ -73,19 +73,25 @@ class Database:
             return
         opened.set_result(None)
         with contextlib.closing(connection):
-            while (first := self._waiting.get()) is not None:
-                batch = [first]
-                last = False
-                with contextlib.suppress(queue.Empty):
-                    while len(batch) < _MAX_BATCH:
-                        more = self._waiting.get_nowait()
-                        if more is None:
-                            last = True
-                            break
-                        batch.append(more)
-                _commit(connection, batch)
-                if last:
-                    return
+            while batch := self._next_batch():
+                # Whoever gave up waiting gets nothing done; from here on nobody can.
+                _commit(
+                    connection, [each for each in batch if each[1].set_running_or_notify_cancel()]
+                )
+
+    def _next_batch(self) -> "list[tuple[Work[Any], Future[Any]]]":
+        """Return what waits, at least one piece; nothing when the database is to be closed."""
+        batch: list[tuple[Work[Any], Future[Any]]] = []
+        following = self._waiting.get()
+        with contextlib.suppress(queue.Empty):
+            while following is not None:
+                batch.append(following)
+                if len(batch) == _MAX_BATCH:
+                    return batch
+                following = self._waiting.get_nowait()
+            if batch:
+                self._waiting.put(None)  # what waits is done first
+        return batch
 
 
 def _commit(connection: sqlite3.Connection, batch: list[tuple[Work[Any], "Future[Any]"]]) -> None:

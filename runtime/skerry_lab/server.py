@@ -18,6 +18,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -43,7 +45,6 @@ T = TypeVar("T")
 LOOPBACK = ("127.0.0.1", "::1")
 DATABASE, ROOT_FILE, _SERVER_FILE, _LOCK_FILE = "lab.db", "ca.pem", "server.pem", "lab.lock"
 _STANDARD_PORT = 443
-_START_SECONDS = 30.0
 _RENEWAL_SECONDS = 86400.0
 _BACKLOG = 512
 _SHUTDOWN_SECONDS = 2.0
@@ -183,36 +184,30 @@ class Lab:
 
         Raises: LabError, AddressInUseError.
         """
-        make_folder(self._data_dir)
-        self._lock = _lock(self._data_dir / _LOCK_FILE)
-        try:
+        with ExitStack() as undo:
+            make_folder(self._data_dir)
+            undo.callback(os.close, _lock(self._data_dir / _LOCK_FILE))
             self._sockets = _listen(self._settings.hosts, self.https_port)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self.https_port = self._sockets[0].getsockname()[1]
-        try:
+            for sock in self._sockets:
+                undo.callback(sock.close)
+            self.https_port = self._sockets[0].getsockname()[1]
             state_folder(self._data_dir)  # clears what a killed lab left
             self.store = Store(
                 self._data_dir, names=self.names, settings=self._settings.dps, clock=self._clock
             )
+            undo.callback(self.store.close)
             self.authority = self.store.renew(self._settings.names)
             self.registry = LabRegistry(self.store)
             self._context = server_context(self._data_dir / _SERVER_FILE)
             self._serve_in_thread()
-        except BaseException:
-            for sock in self._sockets:
-                sock.close()
-            os.close(self._lock)
-            raise
+            self._undo = undo.pop_all()
 
     def stop(self) -> None:
         """End all connections and close the database; everything answered is on disk."""
         if self._loop is not None and self._ended is not None:
             self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
-        self.store.close()
-        os.close(self._lock)
+        self._undo.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -262,15 +257,21 @@ class Lab:
         return device_connection_string(self.registry.device(device_id), self.hub_name)
 
     def _serve_in_thread(self) -> None:
-        started = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), name="lab-server", daemon=True
-        )
-        self._thread.start()
-        if not started.wait(_START_SECONDS):
-            raise LabError(f"the lab did not start within {_START_SECONDS:g} s")
+        started: Future[None] = Future()
 
-    async def _serve(self, started: threading.Event) -> None:
+        def serve() -> None:
+            try:
+                asyncio.run(self._serve(started))
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        self._thread = threading.Thread(target=serve, name="lab-server", daemon=True)
+        self._thread.start()
+        started.result()
+
+    async def _serve(self, started: "Future[None]") -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._connection_lost)
         self._loop, self._ended = loop, asyncio.Event()
@@ -287,7 +288,7 @@ class Lab:
             for sock in self._sockets
         ]
         renewal = asyncio.create_task(self._renew())
-        started.set()
+        started.set_result(None)
         await self._ended.wait()
         renewal.cancel()
         for server in servers:

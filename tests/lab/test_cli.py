@@ -134,6 +134,19 @@ def test_enrolments_by_certificate_and_tpm(cli: Lab, tmp_path: Path) -> None:
     assert (missing[0], "cannot be read as a certificate" in missing[2]) == (1, True)
 
 
+def test_authorities_of_the_hub(cli: Lab, tmp_path: Path) -> None:
+    """An authority is trusted by name until it is deleted; what is no certificate is refused."""
+    file = tmp_path / "root.pem"
+    file.write_text(signed("root", authority=True).pem)
+    assert cli.run("certificate", "create", "plant", "--path", str(file)) == (0, "", "")
+    assert cli.json("certificate", "list") == [{"name": "plant"}]
+    assert cli.run("certificate", "delete", "plant") == (0, "", "")
+    assert "no certificate 'plant'" in cli.run("certificate", "delete", "plant")[2]
+    file.write_text("nothing")
+    status, _, err = cli.run("certificate", "create", "plant", "--path", str(file))
+    assert (status, "the text is not a certificate" in err) == (1, True)
+
+
 def test_the_root_and_the_policies(cli: Lab) -> None:
     """`root` prints PEM, the same each time; `policy list` what service SDKs are given."""
     status, pem, _ = cli.run("root")

@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import threading
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from skerry_lab.errors import StoreError
 SCHEMAS = {"notes": ("CREATE TABLE note (text TEXT PRIMARY KEY)",)}
 
 
+def insert(text: str, connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO note VALUES (?)", (text,))
+
+
 def add(database: Database, text: str) -> None:
-    database.run(lambda connection: connection.execute("INSERT INTO note VALUES (?)", (text,)))
+    database.run(partial(insert, text))
 
 
 def texts(database: Database) -> list[str]:
@@ -47,6 +52,31 @@ def test_work_that_fails_leaves_nothing(tmp_path: Path) -> None:
         waiting[2].result()
     assert [waiting[1].result(), waiting[3].result()] == [1, 1]
     assert texts(database) == ["after", "before"]
+    database.close()
+
+
+def test_work_that_nobody_waits_for_any_more_is_not_done(tmp_path: Path) -> None:
+    """A caller that gives up before its turn leaves nothing, and the next is served."""
+    database = Database(tmp_path / "lab.db", SCHEMAS)
+    go = threading.Event()
+    first = database.submit(lambda _: go.wait(10))
+    given_up = database.submit(lambda c: c.execute("INSERT INTO note VALUES ('late')").rowcount)
+    # The first may have taken the second along into its batch: then it can no longer be given up.
+    was_given_up = given_up.cancel()
+    go.set()
+    assert first.result()
+    assert texts(database) == ([] if was_given_up else ["late"])
+    database.close()
+
+
+def test_what_waits_is_done_before_the_end(tmp_path: Path) -> None:
+    """Closing loses nothing that was handed in, more than one batch of it."""
+    database = Database(tmp_path / "lab.db", SCHEMAS)
+    for number in range(600):
+        database.submit(partial(insert, f"{number:03d}"))
+    database.close()
+    database = Database(tmp_path / "lab.db", SCHEMAS)
+    assert len(texts(database)) == 600
     database.close()
 
 

@@ -7,6 +7,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -244,6 +245,31 @@ def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
     """The lab listens on addresses of this machine only."""
     with pytest.raises(LabError, match=r"cannot listen on '192\.0\.2\.1' port 0"):
         Lab(tmp_path / "lab", LabSettings(hosts=("192.0.2.1",))).start()
+
+
+def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    """With a database that cannot be used there is no lock, no port and no thread left."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    (folder / DATABASE).write_bytes(b"no database" * 100)
+    lab = Lab(folder)
+    threads = threading.active_count()
+    with pytest.raises(LabError, match="cannot be used as the lab's database"):
+        lab.start()
+    assert threading.active_count() == threads
+    (folder / DATABASE).unlink()
+    with Lab(folder, LabSettings(https_port=lab.https_port)) as again:
+        assert again.https_port == lab.https_port
+
+
+def test_a_lab_starts_again_at_its_port(tmp_path: Path) -> None:
+    """After a stop it is where it was, so that devices find it."""
+    lab = Lab(tmp_path / "lab")
+    lab.start()
+    before = lab.endpoint
+    lab.stop()
+    with lab:
+        assert lab.endpoint == before
 
 
 def test_the_names_of_a_lab(tmp_path: Path) -> None:

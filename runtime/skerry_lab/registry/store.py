@@ -111,6 +111,16 @@ class RegistryStore:
         """Return the certificates that sign devices, PEM."""
         return [row["pem"] for row in self._connection.execute("SELECT pem FROM hub_certificate")]
 
+    def certificate_names(self) -> list[str]:
+        """Return the names under which certificates are trusted."""
+        rows = self._connection.execute("SELECT name FROM hub_certificate ORDER BY name")
+        return [row["name"] for row in rows]
+
+    def delete_certificate(self, name: str) -> bool:
+        """Trust one no longer; False when there is none of that name."""
+        done = self._connection.execute("DELETE FROM hub_certificate WHERE name = ?", (name,))
+        return done.rowcount > 0
+
     def put_certificate(self, name: str, pem: str) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO hub_certificate VALUES (?, ?)", (name, pem)

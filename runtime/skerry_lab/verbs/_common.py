@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from skerry_lab.errors import LabError
 from skerry_lab.server import Store
 
 Run = Callable[[argparse.Namespace], int]
@@ -49,6 +50,14 @@ def opened(options: argparse.Namespace) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that an option names. Raises: LabError."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{path} cannot be read as a certificate: {error}") from error
 
 
 def show(options: argparse.Namespace, facts: Mapping[str, object]) -> None:

@@ -16,8 +16,15 @@ from skerry_lab.dps.model import (
     Reprovision,
     checked,
 )
-from skerry_lab.errors import LabError
-from skerry_lab.verbs._common import add_command, add_group, opened, show, show_list, switch
+from skerry_lab.verbs._common import (
+    add_command,
+    add_group,
+    opened,
+    read_text,
+    show,
+    show_list,
+    switch,
+)
 
 _COLUMNS = ("enrollmentId", "kind", "attestation", "enabled", "allocation", "reprovision")
 
@@ -87,7 +94,7 @@ def _create(options: argparse.Namespace) -> int:
                 group=options.group,
                 primary_key=options.primary_key or (fresh.primary_key if has_keys else ""),
                 secondary_key=options.secondary_key or (fresh.secondary_key if has_keys else ""),
-                certificates=tuple(map(_read, options.certificate_path)),
+                certificates=tuple(map(read_text, options.certificate_path)),
                 endorsement_key=options.endorsement_key,
                 device_id=options.device_id,
                 edge=options.edge_enabled,
@@ -182,6 +189,8 @@ def _settings(options: argparse.Namespace, key: str, cloud: Cloud) -> str:
     """Return the tables of config.toml that the enrolment is for."""
     registration = "REGISTRATION-ID" if options.group else options.enrollment_id
     lines = [
+        'trust_bundle_cert = "file:///…/ca.pem"   # a copy of the one of the lab',
+        "",
         "[provisioning]",
         'source = "dps"',
         f'global_endpoint = "https://{cloud.names.own}"',
@@ -207,13 +216,6 @@ def _settings(options: argparse.Namespace, key: str, cloud: Cloud) -> str:
             f'symmetric_key = {{ value = "{value}" }}',
         ]
     return "".join(f"  {line}".rstrip() + "\n" for line in lines)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabError(f"{path} cannot be read as a certificate: {error}") from error
 
 
 def _json(text: str) -> object:

@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
             "\nnext steps\n"
             f"  skerry-lab enrollment create my-device {data}   # prints what config.toml needs\n"
             f"  skerry-lab device create my-device {data}       # or by connection string\n"
-            f"  devices trust {root}\n"
+            f'  cp {root} … and trust_bundle_cert = "file:///…/ca.pem" in config.toml\n'
             "the lab runs until Ctrl-C\n"
         )
         stopped.wait()
