@@ -16,6 +16,7 @@ from skerry.certs.renewal import RenewalPolicy, life_of, parse_policy
 
 DEVICE_ID = "device-id"
 EDGE_CA = "aziot-edged-ca"
+LOCAL_CA = "local-ca"
 _MODULES = "aziot-edged/module/"
 _SECTIONS = ("authentication", "attestation")
 
@@ -51,8 +52,11 @@ def watched(
 ) -> list[Watched]:
     """Return the certificates that settings speak of; `modules` are generations by name."""
     found = [*_identity(identityd), *_edge_ca(edged), *_est(certd)]
-    if "local_ca" in _table(certd, "cert_issuance"):
-        found.append(Watched("local-ca", "local CA"))
+    issuance = _table(certd, "cert_issuance")
+    if "local_ca" in issuance:
+        made = _table(issuance, LOCAL_CA)
+        policy = parse_policy(made.get("auto_renew", {}), "auto_renew") if made else None
+        found.append(Watched(LOCAL_CA, "local CA", policy))
     found += [
         Watched(f"{_MODULES}{name}:{generation}:server", f"server of {name}")
         for name, generation in sorted(modules.items())

@@ -58,12 +58,10 @@ def _read(data: bytes, file: str, sealed: Mapping[str, str] | None) -> Document:
         return _unreadable(text, file, *_not_toml(text, error))
     tables, unresolved = resolve(tables, sealed)
     report = validate(tables, load_schema())
-    checked = rules.check(tables)
     findings = unresolved + report.findings
-    for finding in checked.findings + support.refused(tables):
+    for finding in rules.check(tables) + support.refused(tables):
         if not any(_covers(known.path, finding.path) for known in findings):
             findings.append(finding)
-    warnings = report.warnings + checked.warnings
     places = locate(text)
     return Document(
         file=file,
@@ -71,7 +69,7 @@ def _read(data: bytes, file: str, sealed: Mapping[str, str] | None) -> Document:
         tables=tables,
         locations=places,
         problems=_sorted(_located(finding, file, places) for finding in findings),
-        warnings=_sorted(_located(finding, file, places) for finding in warnings),
+        warnings=_sorted(_located(finding, file, places) for finding in report.warnings),
         secrets=tuple(report.secrets),
     )
 

@@ -6,7 +6,6 @@ through `at` and `text_at`, which give nothing where the shape is wrong: one run
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from skerry.config.connection import decode_key, parse_connection_string
@@ -33,22 +32,14 @@ _CERT_IDS = {
 }
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What the rules found."""
-
-    findings: list[Finding]
-    warnings: list[Finding]
-
-
-def check(tables: Tables) -> Checked:
+def check(tables: Tables) -> list[Finding]:
     """Apply every rule."""
     rules: tuple[Callable[[Tables], Iterator[Finding]], ...] = (
         _hostnames, _provisioning, _keys, _pkcs11, _issuance, _est_auth, _preloaded_certs, _modules,
         _dependencies, _garbage_collection, _numbers,
+        _plain_http,
     )  # fmt: skip
-    findings = [finding for rule in rules for finding in rule(tables)]
-    return Checked(findings, list(_plain_http(tables)))
+    return [finding for rule in rules for finding in rule(tables)]
 
 
 def at(tables: Tables, *path: str | int) -> Mapping[str, Any]:
@@ -245,5 +236,5 @@ def _plain_http(tables: Tables) -> Iterator[Finding]:
     urls += [(*path, "url") for path in ISSUED_CERTS]
     for path in urls:
         if (text_at(tables, *path) or "").startswith("http://"):
-            message = "the EST server is reached without encryption; use https"
-            yield Finding(path, message)
+            message = "the EST server would be reached without encryption"
+            yield Finding(path, message, "a URL that begins with https://")

@@ -39,6 +39,8 @@ def certd(config: Config, ledger: Ledger, site: Site) -> Table:
             ledger.preload(LOCAL_CA, config.local_ca)
         else:
             ledger.issue(LOCAL_CA, config.local_ca, subject_of(config.local_ca))
+            if config.local_ca.auto_renew is not None:
+                ledger.issued[LOCAL_CA]["auto_renew"] = dict(vars(config.local_ca.auto_renew))
     trusted = [EDGE_CA]
     if config.trust_bundle_cert is not None:
         ledger.preloaded_certs[USER_TRUST_BUNDLE] = config.trust_bundle_cert

@@ -19,14 +19,14 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "config"
 BASE = '[provisioning]\nsource = "standalone"\n'
 
 
-def test_plain_http_to_an_est_server_is_a_warning() -> None:
-    """It is accepted, as upstream does, and named."""
+def test_plain_http_to_an_est_server_is_refused() -> None:
+    """A login and a request for an identity do not go over the wire in the clear."""
     text = (
         f'{BASE}[edge_ca]\nmethod = "est"\nurl = "http://a.example"\n'
         '[cert_issuance.est.urls]\ndefault = "http://b.example"\nother = "https://c.example"\n'
     )
-    warnings = [(w.line, w.column, w.key) for w in read(text.encode(), "f").warnings]
-    assert warnings == [(5, 7, "edge_ca.url"), (7, 11, "cert_issuance.est.urls.default")]
+    problems = [(p.line, p.column, p.key) for p in read(text.encode(), "f").problems]
+    assert problems == [(5, 7, "edge_ca.url"), (7, 11, "cert_issuance.est.urls.default")]
 
 
 @pytest.mark.parametrize(
