@@ -12,6 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 600
@@ -68,8 +69,13 @@ def report(outcome: Outcome) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    with ThreadPoolExecutor(max_workers=len(LINTERS) + 1) as pool:
-        tests = pool.submit(run, "tests", TESTS) if "--with-tests" in arguments else None
+    with (
+        ThreadPoolExecutor(max_workers=len(LINTERS) + 1) as pool,
+        # short: the path of a unix socket has room for a hundred characters
+        TemporaryDirectory(prefix="t") as folder,
+    ):
+        command = [*TESTS, f"--basetemp={folder}/p"]
+        tests = pool.submit(run, "tests", command) if "--with-tests" in arguments else None
         linters: list[Future[Outcome]] = [pool.submit(run, *linter) for linter in LINTERS.items()]
         complaints = sum(not report(linter.result()) for linter in linters)
         if tests is None:
