@@ -16,7 +16,7 @@ from skerry_factory.paths import Checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBIAN = ROOT / "runtime" / "debian"
-SERVICES = ("keyd", "certd", "identityd", "edged")
+SERVICES = ("keyd", "certd", "tpmd", "identityd", "edged")
 MAX_EXPOSURE = 20
 """Tenths, as systemd-analyze counts: 2.0."""
 

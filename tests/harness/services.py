@@ -32,6 +32,7 @@ START_SECONDS = 20
 MODULES = {
     "keyd": "skerry.keys.service",
     "certd": "skerry.certs.service",
+    "tpmd": "skerry.tpm.service",
     "identityd": "skerry.identity.service",
 }
 

@@ -3,18 +3,15 @@
 Core dumps are off before the first key is read, so that no private byte reaches the disk that way.
 """
 
-import ctypes
-import resource
 import sys
 
+from skerry.base.secrecy import forbid_core_dumps
 from skerry.base.server import Listener
 from skerry.base.service import Context, main
 from skerry.keys.api import KeysApi
 from skerry.keys.model import parse_settings
 from skerry.keys.store import KeyStore
 from skerry.keys.token_keys import Tokens
-
-_PR_SET_DUMPABLE = 4
 
 
 def build(context: Context) -> list[Listener]:
@@ -30,12 +27,6 @@ def build(context: Context) -> list[Listener]:
     )
     router = KeysApi(settings, store, context.log).router()
     return [Listener("keyd", context.sockets["keyd"], router, settings.max_requests)]
-
-
-def forbid_core_dumps() -> None:
-    """Keep this process's memory out of core files and away from debuggers of its user."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 if __name__ == "__main__":
