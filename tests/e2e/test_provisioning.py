@@ -17,6 +17,8 @@ from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.registry.model import Authentication, AuthType
 from skerry_lab.server import Lab
 
+pytestmark = pytest.mark.faults  # three processes a test: too slow for the default tier
+
 KEY = b"the key of an enrolment, 32 byte"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
@@ -145,7 +147,6 @@ def test_by_certificate_without_dps(site: Site) -> None:
     site.expect("pump-11", "x509")
 
 
-@pytest.mark.faults
 def test_a_device_that_is_not_enrolled_is_told_why(site: Site) -> None:
     """The configuration holds, the reason is DPS's, and once enrolled it needs no new apply."""
     settings = (
@@ -159,7 +160,6 @@ def test_a_device_that_is_not_enrolled_is_told_why(site: Site) -> None:
     site.expect("pump-12", "sas")
 
 
-@pytest.mark.faults
 def test_offline_the_device_stays_who_it_is(site: Site) -> None:
     """After a restart without the cloud the identity is there; the lab knows it when it is back."""
     site.enrol("pump-13", KEY)
