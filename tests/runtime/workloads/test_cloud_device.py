@@ -12,6 +12,8 @@ from skerry.base.client import UnreachableError
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.server import Lab
 
+pytestmark = pytest.mark.faults
+
 SIGN = {"keyId": "primary", "algo": "HMACSHA256", "data": "aGVsbG8="}
 
 
