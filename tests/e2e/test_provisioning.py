@@ -10,7 +10,9 @@ import pytest
 
 from harness.applied import AppliedDevice, applied_device
 from harness.lab import signed
+from harness.swtpm import swtpm
 from skerry.base.client import ApiError
+from skerry.tpm.client import TpmClient
 from skerry.wire import sas
 from skerry_lab.certificates import thumbprints
 from skerry_lab.dps.model import Attestation, Enrollment
@@ -145,6 +147,26 @@ def test_by_certificate_without_dps(site: Site) -> None:
         f'identity_cert = "{certificate}"\nidentity_pk = "{key}"\n'
     )
     site.expect("pump-11", "x509")
+
+
+def test_by_tpm(tmp_path: Path) -> None:
+    """The endorsement key is enrolled; DPS challenges the TPM, and the hub's key stays in it."""
+    with (
+        swtpm(tmp_path / "tpm") as tpm,
+        Lab(tmp_path / "lab") as lab,
+        applied_device(tmp_path / "device", "tpmd") as device,
+    ):
+        site = Site(tmp_path, lab, device)
+        attestation = 'method = "tpm"\nregistration_id = "pump-14"\n'
+        site.apply(site.dps(attestation) + f'\n[tpm]\ntcti = "{tpm.tcti}"\n')
+        with pytest.raises(ApiError, match="no enrollment found for this TPM"):
+            device.identity.device()
+        endorsement, _ = TpmClient(device.processes.socket("tpmd")).tpm_keys()
+        lab.add_enrollment(Enrollment("pump-14", Attestation.TPM, endorsement_key=b64(endorsement)))
+        site.expect("pump-14", "tpm")
+        tpm.restart()
+        device.processes.restart(["keyd", "certd", "identityd", "tpmd"])
+        device.identity.create_module("after-a-power-cut")
 
 
 def test_a_device_that_is_not_enrolled_is_told_why(site: Site) -> None:

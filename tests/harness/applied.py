@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.devices import FolderFiles, make_device
-from harness.services import MODULES, Services
+from harness.services import Services
 from skerry.base.client import ServiceClient, UnreachableError
 from skerry.config.apply import Device, Outcome, ServiceError, apply
 from skerry.identity.client import IdentityClient
@@ -23,6 +23,7 @@ class Processes(Services):
     """The services of one device, with the settings of its generations."""
 
     etc: Path = Path()
+    names: tuple[str, ...] = ("keyd", "certd", "identityd")
 
     def arguments(self, name: str) -> list[str]:
         """As the harness does, with the folders of a device."""
@@ -31,7 +32,7 @@ class Processes(Services):
 
     def present(self, service: str) -> bool:
         """Tell whether this device has the service."""
-        return service in MODULES
+        return service in self.names
 
     def restart(self, services: Sequence[str]) -> None:
         """Start services anew, all at once."""
@@ -69,11 +70,12 @@ class AppliedDevice:
 
 
 @contextmanager
-def applied_device(folder: Path) -> Iterator[AppliedDevice]:
-    """Make a device in a folder; its processes end with the block."""
+def applied_device(folder: Path, *more: str) -> Iterator[AppliedDevice]:
+    """Make a device in a folder, with more services if named; its processes end with the block."""
     folder.mkdir()
     made = make_device(folder)
     processes = Processes(folder, etc=made.paths.etc)
+    processes.names += more
     try:
         yield AppliedDevice(
             replace(made, services=processes, source=FolderFiles(Path("/"))), processes
