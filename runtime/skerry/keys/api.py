@@ -5,6 +5,7 @@ Only calls that name a key id are authorised; a handle is a capability by itself
 
 import threading
 from collections.abc import Mapping
+from functools import lru_cache, partial
 
 from skerry.base.fields import b64, octets, table, text
 from skerry.base.guard import Guard
@@ -28,6 +29,9 @@ from skerry.keys.store import KeyStore
 
 API_VERSIONS = ("2020-09-01", "2021-05-01")
 HANDLE_KEY_ID = "handle-validation-key"
+_KNOWN_HANDLES = 1024
+_KNOWN_HANDLE_LENGTH = 2048
+"""Good handles are remembered, but not such that would fill the memory."""
 
 
 class KeysApi:
@@ -46,6 +50,7 @@ class KeysApi:
         )
         self._writing = threading.Lock()
         self._mac_key = store.own_key(HANDLE_KEY_ID)
+        self._known_handle = lru_cache(_KNOWN_HANDLES)(partial(unseal, mac_key=self._mac_key))
 
     def router(self) -> Router:
         """Return the routes."""
@@ -200,7 +205,10 @@ class KeysApi:
         return key_id
 
     def _ref(self, body: Mapping[str, object], name: str) -> KeyRef:
-        return unseal(text(body, name), self._mac_key)
+        handle = text(body, name)
+        if len(handle) > _KNOWN_HANDLE_LENGTH:
+            return unseal(handle, self._mac_key)
+        return self._known_handle(handle)
 
     def _symmetric(self, body: Mapping[str, object], use: Use) -> SymmetricKey:
         match self._ref(body, "keyHandle"):

@@ -6,17 +6,19 @@ check of its key id once.
 """
 
 import base64
-import binascii
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Callable
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote, unquote
 
 from skerry.keys.errors import ParameterError
 from skerry.keys.model import DerivedRef, KeyRef, PairRef, SymmetricRef
 
 _NONCE_BYTES = 64
+_NOT_OURS = "the key handle is not one of this service; ask for a new one"
+_FIELDS = re.compile(r"sr=([^&=]+)&sig=([^&=]+)")
 
 
 def seal(ref: KeyRef, mac_key: bytes, nonce: Callable[[int], bytes] = secrets.token_bytes) -> str:
@@ -30,16 +32,17 @@ def seal(ref: KeyRef, mac_key: bytes, nonce: Callable[[int], bytes] = secrets.to
 
 def unseal(handle: str, mac_key: bytes) -> KeyRef:
     """Return what a handle stands for; raises ParameterError if keyd did not make it."""
+    fields = _FIELDS.fullmatch(handle)
+    if fields is None:
+        raise ParameterError(_NOT_OURS)
     try:
-        fields = parse_qs(handle, strict_parsing=True, max_num_fields=2)
-        token = base64.b64decode(fields["sr"][0], validate=True)
-        signature = base64.b64decode(fields["sig"][0], validate=True)
-    except (ValueError, KeyError, binascii.Error) as error:
-        raise ParameterError(
-            "the key handle is not one of this service; ask for a new one"
-        ) from error
+        token, signature = (
+            base64.b64decode(unquote(part), validate=True) for part in fields.groups()
+        )
+    except ValueError as error:
+        raise ParameterError(_NOT_OURS) from error
     if not hmac.compare_digest(signature, hmac.digest(mac_key, token, "sha256")):
-        raise ParameterError("the key handle is not one of this service; ask for a new one")
+        raise ParameterError(_NOT_OURS)
     return _decode(json.loads(token)["key_id"])
 
 

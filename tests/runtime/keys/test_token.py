@@ -4,6 +4,9 @@ import base64
 import hmac
 import os
 import secrets
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -342,3 +345,149 @@ def test_a_cleared_token_is_told(tmp_path: Path, softhsm: SoftHsm) -> None:
         store(tmp_path).pair("cleared").sign_digest(DIGEST)
     with pytest.raises(KeyFileError, match="the settings name none"):
         KeyStore(tmp_path, {}, LOG).pair("cleared")
+
+
+KILLS = """
+import os, shutil, sys, traceback
+from pathlib import Path
+from harness.kill_points import kill_at_every_write
+from skerry.base.log import get_logger
+from skerry.keys.errors import TokenError
+from skerry.keys.files import KeyFiles
+from skerry.keys.model import PairAlgorithm
+from skerry.keys.pkcs11_uri import parse_uri
+from skerry.keys.store import KeyStore
+from skerry.keys.token_keys import Tokens
+
+folder, uri = Path(sys.argv[1]), sys.argv[2]
+places = [folder / "state", folder / "softhsm/tokens"]
+
+def store():
+    return KeyStore(places[0], {}, get_logger("keyd"), Tokens("LIBRARY"), parse_uri(uri))
+
+def apart(work):
+    # the library must not be loaded in the parent: SoftHSM does not outlive a fork
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+def begin():
+    keys = store()
+    for key_id in ("old", "new"):
+        keys.create_pair(key_id, PairAlgorithm.EC_P256)
+
+def prepare():
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder / "before" / place.name, place)
+
+def check():
+    held = KeyFiles(places[0], {}).read("old")
+    assert held in (old, new)
+    assert held == new or KeyFiles(places[0], {}).read("new") == new
+
+    def use():
+        keys = store()
+        try:
+            keys.pair("old").sign_digest(bytes(32))
+            held == new or keys.pair("new").sign_digest(bytes(32))
+        except TokenError as error:
+            # SoftHSM writes its own files in place: a kill there ends the token, not our key
+            assert "names 0 tokens" in str(error), error
+    apart(use)
+
+apart(begin)
+for place in places:
+    shutil.copytree(place, folder / "before" / place.name)
+old, new = (KeyFiles(places[0], {}).read(key_id) for key_id in ("old", "new"))
+found = kill_at_every_write(prepare, lambda: store().move("new", "old"), check)
+print(len(found.calls), *sorted(set(found.calls)))
+"""
+
+
+@pytest.mark.faults
+def test_kills_in_a_move_keep_the_old_pair_or_the_new(tmp_path: Path, softhsm: SoftHsm) -> None:
+    """At every write, keyd's and the token's own, each id is a whole pair that signs."""
+    (tmp_path / "softhsm").mkdir()
+    try:
+        uri = SoftHsm(tmp_path / "softhsm").token("Killed")
+        environment = os.environ.copy()
+    finally:
+        os.environ["SOFTHSM2_CONF"] = str(softhsm.folder / "softhsm2.conf")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLS.replace("LIBRARY", LIBRARY), str(tmp_path), uri],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**environment, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    number, *calls = done.stdout.split()
+    assert int(number) > 3
+    assert {"rename", "fsync", "unlink"} <= set(calls)
+
+
+def test_no_private_byte_and_no_pin_leaves_keyd(tmp_path: Path, softhsm: SoftHsm) -> None:
+    """Planted bytes are in no answer, no log line, no key file and no core of the process."""
+    canary = b"canary-of-private-bytes-canary-1"
+    running = Services(tmp_path)
+    running.configure(
+        "keyd", f'[[principal]]\nuid = {os.getuid()}\nkeys = ["*"]\n[aziot_keys]\n'
+        f'pkcs11_lib_path = "{LIBRARY}"\n'
+        f'pkcs11_base_slot = "pkcs11:token=Skerry?pin-value={PIN}"\n'
+        f'[preloaded_keys]\ngone = "pkcs11:token=Gone;object=x?pin-value={PIN}"\n'
+    )  # fmt: skip
+    process = running.start("keyd")
+    try:
+        client = KeysClient(running.socket("keyd"))
+        handle = client.create_key("imported", canary)
+        answers = [handle, client.create_key_pair("pair")]
+        calls: list[tuple[Callable[..., object], tuple[object, ...]]] = [
+            (client.load_key_pair, ("gone",)),
+            (client.load_key_pair, ("imported",)),
+            (client.decrypt, (handle, b"i" * 12, b"", b"\x02" + canary)),
+            (client.sign_ecdsa, (handle, canary)),
+            (client.create_key, ("gone", canary)),
+        ]
+        for call, arguments in calls:
+            with pytest.raises(ApiError) as caught:
+                call(*arguments)
+            answers.append(str(caught.value))
+        process.send_signal(signal.SIGABRT)
+        _, logged = process.communicate(timeout=10)
+    finally:
+        running.stop()
+    assert process.returncode == -signal.SIGABRT
+    assert "key store failed" in logged
+    assert not [text for text in (*answers, logged) if "canary" in text]
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "config.toml"]
+    assert not [path for path in left if b"canary" in path.read_bytes()]
+    assert not list(tmp_path.glob("core*")) + list(Path.cwd().glob("core*"))
+
+
+def test_the_library_is_loaded_only_for_tokens(tmp_path: Path) -> None:
+    """A keyd without PKCS#11 has nothing of it in its memory."""
+    running = Services(tmp_path)
+    running.configure("keyd", f'[[principal]]\nuid = {os.getuid()}\nkeys = ["*"]\n')
+    process = running.start("keyd")
+    try:
+        client = KeysClient(running.socket("keyd"))
+        client.sign_hmac(client.create_key("a"), b"m")
+        client.sign_ecdsa(client.create_key_pair("b"), DIGEST)
+        assert "pkcs11" not in Path(f"/proc/{process.pid}/maps").read_text()
+    finally:
+        running.stop()
+
+
+def test_without_the_package_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who configures a token without the optional package learns its name."""
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    with pytest.raises(TokenError, match="install python3-pkcs11"):
+        store(tmp_path).create_pair("x", PairAlgorithm.EC_P256)
