@@ -18,7 +18,7 @@ SITE = (
     'type = "docker"\n[agent.config]\nimage = "localhost/skerry/agent:0"\n'
     'auth = {{ username = "u", password = "swordfish" }}\n'
 )
-SECURITY = ["keyd", "certd", "identityd"]
+SECURITY = ["keyd", "certd", "identityd", "tpmd"]
 
 
 @pytest.fixture(scope="module")
