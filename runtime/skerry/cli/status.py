@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,8 @@ def _timeline(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps({"steps": steps}, indent=1) + "\n")
         return 0
     if not steps:
-        sys.stderr.write("skerry: the journal of this boot has no steps; try it with sudo\n")
+        hint = "nothing has started yet" if os.geteuid() == 0 else "try it with sudo"
+        sys.stderr.write(f"skerry: the journal of this boot has no steps; {hint}\n")
         return 0
     lines = [
         (str(step["time"]), str(step["service"]), str(step["step"]), f"{step['seconds']} s")
