@@ -79,7 +79,7 @@ class KeysClient:
         return _unb64(self._service.post("/encrypt", body), "ciphertext")
 
     def encrypt(self, handle: str, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
-        """Encrypt under AES-256-GCM; never use an IV twice with the same key."""
+        """Encrypt under AES-256-GCM with a nonce of keyd's own; the IV is authenticated."""
         body = {**_aead(handle, iv, aad), "plaintext": _b64(plaintext)}
         return _unb64(self._service.post("/encrypt", body), "ciphertext")
 

@@ -1,10 +1,13 @@
 """The arithmetic of keyd: HMAC, AEAD and signatures over bytes that are already loaded.
 
-The AEAD ciphertext is upstream's version 2: `0x02`, ciphertext, 16 bytes of tag; AES-256-GCM with
-the caller's IV, as the API demands. Version 1 (`0x01`, tag, ciphertext) is only decrypted.
+An AEAD ciphertext is version 3: `0x03`, a fresh nonce of 12 bytes, the ciphertext of AES-256-GCM,
+16 bytes of tag. The caller's IV and associated data are both authenticated, and whoever uses one IV
+twice, as upstream's agent does, gives nothing away. Upstream's versions are only decrypted: 2
+(`0x02`, ciphertext, tag; the IV is the nonce) and 1 (`0x01`, tag, ciphertext).
 """
 
 import hmac
+import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -27,7 +30,8 @@ TAG_BYTES = 16
 AES_BYTES = 32
 _MIN_IV_BYTES = 8
 _MAX_IV_BYTES = 128
-VERSION_1, VERSION_2 = b"\x01", b"\x02"
+NONCE_BYTES = 12
+VERSION_1, VERSION_2, VERSION_3 = b"\x01", b"\x02", b"\x03"
 _HASH_BY_SIZE: dict[int, hashes.HashAlgorithm] = {
     32: hashes.SHA256(),
     48: hashes.SHA384(),
@@ -47,23 +51,37 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
 
 
 def encrypt(key: bytes, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
-    """Return `plaintext` under AES-256-GCM, version 2 layout."""
-    return VERSION_2 + _aes(key, iv).encrypt(iv, plaintext, aad)
+    """Return `plaintext` under AES-256-GCM, version 3."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return VERSION_3 + nonce + _aes(key).encrypt(nonce, plaintext, bound(iv, aad))
 
 
 def decrypt(key: bytes, iv: bytes, aad: bytes, ciphertext: bytes) -> bytes:
     """Return the plaintext; raises ParameterError when anything does not match."""
-    version, body = ciphertext[:1], ciphertext[1:]
-    if version == VERSION_1:
-        body = body[TAG_BYTES:] + body[:TAG_BYTES]
-    elif version != VERSION_2:
-        raise ParameterError("the ciphertext is of no version that this service knows")
+    nonce, associated, body = opened(iv, aad, ciphertext)
     try:
-        return _aes(key, iv).decrypt(iv, body, aad)
+        return _aes(key).decrypt(nonce, body, associated)
     except InvalidTag as error:
         raise ParameterError(
             "the ciphertext, IV and associated data do not belong together"
         ) from error
+
+
+def bound(iv: bytes, aad: bytes) -> bytes:
+    """Return what version 3 authenticates besides the plaintext; raises ParameterError."""
+    return len(check_iv(iv)).to_bytes(4, "big") + iv + aad
+
+
+def opened(iv: bytes, aad: bytes, ciphertext: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return nonce, associated data, and ciphertext with the tag behind it, of any version."""
+    version, body = ciphertext[:1], ciphertext[1:]
+    if version == VERSION_3 and len(body) >= NONCE_BYTES + TAG_BYTES:
+        return body[:NONCE_BYTES], bound(iv, aad), body[NONCE_BYTES:]
+    if version == VERSION_2:
+        return check_iv(iv), aad, body
+    if version == VERSION_1:
+        return check_iv(iv), aad, body[TAG_BYTES:] + body[:TAG_BYTES]
+    raise ParameterError("the ciphertext is of no version that this service knows")
 
 
 def sign_digest(pair: KeyPair, digest: bytes) -> bytes:
@@ -130,8 +148,7 @@ def _hash(digest: bytes) -> hashes.HashAlgorithm:
     return algorithm
 
 
-def _aes(key: bytes, iv: bytes) -> AESGCM:
-    check_iv(iv)
+def _aes(key: bytes) -> AESGCM:
     if len(key) != AES_BYTES:
         raise ParameterError(f"the key has {len(key)} bytes; AEAD needs {AES_BYTES}")
     return AESGCM(key)

@@ -51,11 +51,11 @@ class FileKey:
         return crypto.hmac_sha256(self.data, data)
 
     def encrypt(self, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
-        """Return the AES-256-GCM ciphertext, version 2."""
+        """Return the AES-256-GCM ciphertext, version 3."""
         return crypto.encrypt(self.data, iv, aad, plaintext)
 
     def decrypt(self, iv: bytes, aad: bytes, ciphertext: bytes) -> bytes:
-        """Return the plaintext of a ciphertext of version 1 or 2."""
+        """Return the plaintext of a ciphertext of any version."""
         return crypto.decrypt(self.data, iv, aad, ciphertext)
 
 

@@ -1,5 +1,6 @@
 """Keys whose private half is an object in a PKCS#11 token."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -40,15 +41,17 @@ class TokenKey:
         return self.token.sign(self.object_id, "SECRET_KEY", "SHA256_HMAC", data)
 
     def encrypt(self, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
-        """Return the AES-256-GCM ciphertext, version 2."""
-        sealed = self.token.aead(self.object_id, crypto.check_iv(iv), aad, plaintext, seal=True)
-        return crypto.VERSION_2 + sealed
+        """Return the AES-256-GCM ciphertext, version 3."""
+        nonce, associated = secrets.token_bytes(crypto.NONCE_BYTES), crypto.bound(iv, aad)
+        sealed = self.token.aead(self.object_id, nonce, associated, plaintext, seal=True)
+        return crypto.VERSION_3 + nonce + sealed
 
     def decrypt(self, iv: bytes, aad: bytes, ciphertext: bytes) -> bytes:
         """Return the plaintext; version 1 was never written with keys in tokens."""
-        if not ciphertext.startswith(crypto.VERSION_2) or len(ciphertext) <= crypto.TAG_BYTES:
+        nonce, associated, body = crypto.opened(iv, aad, ciphertext)
+        if ciphertext.startswith(crypto.VERSION_1) or len(body) < crypto.TAG_BYTES:
             raise ParameterError("the ciphertext is of no version that this key has made")
-        return self.token.aead(self.object_id, crypto.check_iv(iv), aad, ciphertext[1:], seal=False)
+        return self.token.aead(self.object_id, nonce, associated, body, seal=False)
 
 
 @dataclass(frozen=True)

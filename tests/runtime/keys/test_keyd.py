@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -102,11 +103,11 @@ def test_only_derived_keys_are_exported(keys: KeysClient) -> None:
 
 
 def test_encryption_returns_and_binds_its_data(keys: KeysClient) -> None:
-    """Decryption needs the same IV and associated data; the layout is version 2."""
+    """Decryption needs the same IV and associated data; the layout is version 3."""
     handle = keys.create_key("aes")
     sealed = keys.encrypt(handle, b"i" * 12, b"aad", b"plain")
-    assert sealed[:1] == b"\x02"
-    assert len(sealed) == 1 + len(b"plain") + 16
+    assert sealed[:1] == b"\x03"
+    assert len(sealed) == 1 + 12 + len(b"plain") + 16
     assert keys.decrypt(handle, b"i" * 12, b"aad", sealed) == b"plain"
     for iv, aad, data in (
         (b"j" * 12, b"aad", sealed),
@@ -117,12 +118,20 @@ def test_encryption_returns_and_binds_its_data(keys: KeysClient) -> None:
             keys.decrypt(handle, iv, aad, data)
 
 
-def test_version_1_ciphertexts_are_decrypted() -> None:
-    """Data of releases up to 1.1 carries the tag in front."""
+def test_ciphertexts_of_upstream_are_decrypted() -> None:
+    """Version 2 has the tag behind it; data of releases up to 1.1, version 1, in front."""
     key, iv = b"k" * 32, b"i" * 12
-    version_2 = crypto.encrypt(key, iv, b"", b"plain")
-    version_1 = b"\x01" + version_2[-16:] + version_2[1:-16]
-    assert crypto.decrypt(key, iv, b"", version_1) == b"plain"
+    sealed = AESGCM(key).encrypt(iv, b"plain", b"aad")
+    assert crypto.decrypt(key, iv, b"aad", b"\x02" + sealed) == b"plain"
+    assert crypto.decrypt(key, iv, b"aad", b"\x01" + sealed[-16:] + sealed[:-16]) == b"plain"
+
+
+def test_an_iv_used_twice_gives_nothing_away(keys: KeysClient) -> None:
+    """Every encryption has a nonce of its own, whatever the caller's IV."""
+    handle = keys.create_key("aes-again")
+    first, second = (keys.encrypt(handle, b"i" * 12, b"", bytes(32)) for _ in range(2))
+    assert first[1:13] != second[1:13]
+    assert first[13:45] != second[13:45]
 
 
 def test_ec_pairs_sign_digests(keys: KeysClient) -> None:
@@ -460,9 +469,10 @@ def test_decryption_undoes_encryption(plaintext: bytes, aad: bytes, iv: bytes) -
 @pytest.mark.parametrize(
     ("key", "iv", "data", "message"),
     [
-        pytest.param(b"k" * 16, b"i" * 12, b"\x02", "the key has 16 bytes", id="key"),
+        pytest.param(b"k" * 16, b"i" * 12, b"\x02x", "the key has 16 bytes", id="key"),
         pytest.param(b"k" * 32, b"i" * 7, b"\x02", "the iv has 7 bytes", id="iv"),
-        pytest.param(b"k" * 32, b"i" * 12, b"\x03x", "of no version", id="version"),
+        pytest.param(b"k" * 32, b"i" * 12, b"\x03x", "of no version", id="too short"),
+        pytest.param(b"k" * 32, b"i" * 12, b"\x04x", "of no version", id="version"),
     ],
 )
 def test_unusable_cipher_parameters(key: bytes, iv: bytes, data: bytes, message: str) -> None:

@@ -192,7 +192,7 @@ def test_symmetric_keys_do_all_in_the_token(keys: KeysClient) -> None:
     assert keys.export_derived(derived) == keys.sign_hmac(handle, b"data")
     for iv in (b"i" * 12, b"i" * 16):
         sealed = keys.encrypt(handle, iv, b"aad", b"plain")
-        assert (sealed[:1], len(sealed)) == (b"\x02", 1 + 5 + 16)
+        assert (sealed[:1], len(sealed)) == (b"\x03", 1 + 12 + 5 + 16)
         assert keys.decrypt(handle, iv, b"aad", sealed) == b"plain"
     with pytest.raises(ApiError, match="the iv has 7 bytes"):
         keys.encrypt(handle, b"i" * 7, b"", b"plain")
