@@ -14,7 +14,7 @@ from skerry_lab.registry.model import Authentication, AuthType
 
 KEY = b"k" * 32
 AUTH = Authentication(AuthType.SAS, base64.b64encode(KEY).decode())
-IDS = st.text(string.ascii_letters + string.digits + "-:.+_#*?!(),=@;$'", min_size=1, max_size=24)
+IDS = st.text(string.ascii_letters + string.digits + "-:.+%_#*?!(),=@;$'", min_size=1, max_size=24)
 ENCODED_ALWAYS = "%&=?#+"
 FEW = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

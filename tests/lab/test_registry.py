@@ -230,6 +230,17 @@ def test_every_encoding_of_the_audience_is_accepted(
     assert hosted.call("GET /devices/Edge1/modules", token=token, version=VERSION).status == 200
 
 
+def test_an_id_may_look_encoded(hosted: Hosted) -> None:
+    """An id with a `%` is meant as it is; the device of the decoded name is another."""
+    odd = hosted.registry.create_device("a%41", edge=False)
+    plain = hosted.registry.create_device("aA", edge=False)
+    for device, path in ((odd, "a%2541"), (plain, "aA")):
+        for other in (odd, plain):
+            token = hosted.token(f"{HUB}/devices/{device.device_id}", other.authentication.keys[0])
+            got = hosted.call(f"GET /devices/{path}/modules", token=token, version=VERSION)
+            assert got.status == (200 if other is device else 401)
+
+
 def test_an_expired_token_is_named(hosted: Hosted, device: Device) -> None:
     """The answer says by how much, as the device's clock is the usual reason."""
     token = hosted.token(f"{HUB}/devices/Edge1", device.authentication.keys[0], seconds=30)

@@ -98,7 +98,7 @@ class Attestor:
             token = sas.parse(request.headers["authorization"])
         except sas.SasError as error:
             raise unauthorized(str(error)) from error
-        if token.audience.lower() != audience.lower():
+        if audience.lower() not in tokens.audiences(token):
             raise unauthorized(f"the token is not for {audience!r}")
         if token.key_name not in (None, "registration"):
             raise unauthorized(f"the token's skn is {token.key_name!r}, expected 'registration'")

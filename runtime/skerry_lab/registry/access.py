@@ -1,12 +1,11 @@
 """Who is asking the hub: a policy's token, a device's token or a device's certificate.
 
-The signature is checked over `sr` as received; then the audience is decoded (SDKs encode it once,
-.NET twice) and compared without regard to case, as identityd sends it in lower case.
+The signature is checked over `sr` as received; then the audience is decoded as often as SDKs
+encode it and compared without regard to case, as identityd sends it in lower case.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from skerry.base.clock import Clock
 from skerry.wire import sas
@@ -69,14 +68,15 @@ class Access:
         if policy is None:
             raise unauthorized(f"policy {token.key_name!r} is not known, expected one of the hub's")
         self._verify(token, policy.keys)
-        host, _, _ = _audience(token).partition("/")
-        if not self._is_own_name(host):
-            raise unauthorized(f"the token is for {host!r}, which is not this hub")
+        hosts = [text.partition("/")[0] for text in tokens.audiences(token)]
+        if not any(map(self._is_own_name, hosts)):
+            raise unauthorized(f"the token is for {hosts[-1]!r}, which is not this hub")
         return Caller(policy.name, policy.rights)
 
     def _by_key(self, token: sas.SasToken, device_id: str) -> Caller:
-        host, _, path = _audience(token).partition("/")
-        if not self._is_own_name(host) or path.lower() != f"devices/{device_id}".lower():
+        meant = [text.partition("/")[::2] for text in tokens.audiences(token)]
+        wanted = f"devices/{device_id}".lower()
+        if not any(self._is_own_name(host) and path == wanted for host, path in meant):
             raise unauthorized(f"the token is not for device {device_id!r} of this hub")
         device = self._registry.device(device_id)
         if device.authentication.type is not AuthType.SAS:
@@ -121,10 +121,6 @@ def _token(request: Request) -> sas.SasToken:
         return sas.parse(header)
     except sas.SasError as error:
         raise unauthorized(str(error)) from error
-
-
-def _audience(token: sas.SasToken) -> str:
-    return unquote(token.audience)
 
 
 def _as_device(device: Device) -> Caller:
