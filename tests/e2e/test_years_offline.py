@@ -164,7 +164,7 @@ class Appliance:
         for name, chain in in_use.items():
             for certificate in chain:
                 life = life_of(certificate)
-                assert life.start <= now < life.end, f"{name} is {life}, and it is {now}"
+                assert life.holds(now), f"{name} is {life}, and it is {now}"
             for certificate, issuer in itertools.pairwise(chain):
                 certificate.verify_directly_issued_by(issuer)
         bundle = x509.load_chain(self.edge_ca.trusted_beside(self.certs.get("bundle")))

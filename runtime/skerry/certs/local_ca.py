@@ -84,7 +84,7 @@ class LocalCaKeeper:
         certificate = x509.load_chain(pem)[0]
         life = life_of(certificate)
         key = remote_key(self._keys, handle).public_key()
-        return life.start <= self._clock.now() < life.end and certificate.public_key() == key
+        return life.holds(self._clock.now()) and certificate.public_key() == key
 
     def _make(self, issuance: Issuance, handle: str) -> None:
         cert_id = self._ids.cert_id

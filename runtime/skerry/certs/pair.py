@@ -65,7 +65,7 @@ class Current:
 
     def holds(self, now: datetime) -> bool:
         """Tell whether the certificate is valid now."""
-        return self.life.start <= now < self.life.end
+        return self.life.holds(now)
 
 
 @dataclass(frozen=True)

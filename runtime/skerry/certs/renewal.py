@@ -46,6 +46,10 @@ class Life:
     def length(self) -> timedelta:
         return self.end - self.start
 
+    def holds(self, now: datetime) -> bool:
+        """Tell whether the certificate is valid now."""
+        return self.start <= now < self.end
+
 
 @dataclass(frozen=True)
 class Span:

@@ -76,6 +76,7 @@ class EdgeCa:
         self._clock = clock
         self._log = log
         self._pair = Pair(EDGE_CA, keys, certs, _ALGORITHMS)
+        self._tending = threading.Lock()
         self._swapping = threading.Lock()
         self._life: Life | None = None
         self._failed_at: datetime | None = None
@@ -85,6 +86,10 @@ class EdgeCa:
 
         A renewal that fails is tried again when the policy says so, as long as the CA holds.
         """
+        with self._tending:
+            self._ensure()
+
+    def _ensure(self) -> None:
         with self._swapping:
             current = self._pair.current()
         if not self._settings.issued:
@@ -119,6 +124,9 @@ class EdgeCa:
 
     def issue(self, cert_id: str, csr: bytes) -> list[Certificate]:
         """Return the chain of a certificate issued by the CA, leaf first."""
+        if self._life is not None and not self._life.holds(self._clock.now()):
+            # the clock was set: a module that asks now need not wait for the next look
+            self.ensure()
         with self._swapping:
             handle = self._keys.load_key_pair(EDGE_CA)
             chain = load_chain(self._certs.create(cert_id, csr, EDGE_CA, handle))
