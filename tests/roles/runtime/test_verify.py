@@ -21,6 +21,7 @@ USERS = {
 SOCKETS = {
     "keyd": ("root", "skerry-keys", 0o660),
     "certd": ("root", "skerry-certs", 0o660),
+    "tpmd": ("root", "skerry-tpm", 0o660),
     "identityd": ("root", "skerry-identity", 0o660),
     "mgmt": ("skerry-agent", "skerry-edge", 0o660),
     "workload": ("root", "root", 0o666),
@@ -28,19 +29,26 @@ SOCKETS = {
 STATE = {
     "keyd": ("skerry-keys", 0o700),
     "certd": ("skerry-certs", 0o700),
+    "tpmd": ("skerry-tpm", 0o700),
     "identityd": ("skerry-identity", 0o700),
     "edged": ("skerry-edge", 0o755),
 }
 ENABLED = (
     "sockets.target.wants/skerry-keyd.socket",
     "sockets.target.wants/skerry-certd.socket",
+    "sockets.target.wants/skerry-tpmd.socket",
     "sockets.target.wants/skerry-identityd.socket",
     "sockets.target.wants/skerry-edged-mgmt.socket",
     "sockets.target.wants/skerry-edged-workload.socket",
     "multi-user.target.wants/skerry-edged.service",
     "multi-user.target.wants/skerry-seed.service",
 )
-VERSIONS = {"keyd": "2021-05-01", "certd": "2020-09-01", "identityd": "2022-08-01"}
+VERSIONS = {
+    "keyd": "2021-05-01",
+    "certd": "2020-09-01",
+    "tpmd": "2020-09-01",
+    "identityd": "2022-08-01",
+}
 ASK = (
     "from pathlib import Path; from skerry.base.client import ServiceClient; "
     "[print(n, ServiceClient(Path(f'/run/skerry/{n}.sock'), v).get('/config')['digest'])"
@@ -54,7 +62,7 @@ COMPILED = (
     "head -c 8 /usr/lib/python3/dist-packages/skerry/base/__pycache__/clock.*.pyc | od -An -tx1"
 )
 EXPOSURE = "systemd-analyze security --no-pager --threshold=20 " + " ".join(
-    f"skerry-{service}.service" for service in STATE
+    f"skerry-{service}.service" for service in (*STATE, "seed")
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 from skerry.certs import model as certs
 from skerry.identity import settings as identity
 from skerry.keys import model as keys
+from skerry.tpm import model as tpm
 from skerry.workloads import settings as workloads
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "config"
@@ -21,10 +22,11 @@ def _settings(case: str, service: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_services_accept_their_settings(case: str) -> None:
-    """keyd, certd, identityd and edged take the files, and find themselves in them."""
+    """keyd, certd, identityd, tpmd and edged take the files, and find themselves in them."""
     key_settings = keys.parse_settings(_settings(case, "keyd"))
     cert_settings = certs.parse_settings(_settings(case, "certd"))
     identity_settings = identity.parse_settings(_settings(case, "identityd"))
+    tpm.parse_settings(_settings(case, "tpmd"))
     workloads.parse_settings(_settings(case, "edged"))
     key_settings.require(13614, "aziot_identityd_master_id")
     key_settings.require(13615, "aziot-edged-ca")
