@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = "/etc/skerry/config.toml"
 SOURCES = ("/etc/aziot/config.toml", "/etc/iotedge/config.yaml")
+_UNIT_DIR = "/etc/systemd/system"
+_UNITS = ("aziot-edged", "aziot-identityd", "aziot-certd", "iotedge")
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -59,7 +61,7 @@ def run_import(options: argparse.Namespace) -> int:
         imported = import_yaml(data, __version__, lambda name: Path(name).exists())
     else:
         imported = import_toml(data, __version__)
-    notices = [*imported.notices, *_not_read(source)]
+    notices = [*imported.notices, *not_read(source, Path(_UNIT_DIR))]
     out = Path(options.out)
     if not imported.problems:
         _write(out, imported.text, force=options.force)
@@ -102,15 +104,22 @@ def _read(path: Path) -> bytes:
         raise SkerryError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
 
 
-def _not_read(source: Path) -> list["Notice"]:
-    """Name the settings that somebody wrote by hand beside the file."""
+def not_read(source: Path, unit_dir: Path) -> list["Notice"]:
+    """Name what somebody wrote by hand beside the file: settings, and drop-ins of the units."""
     from skerry.config.importing import Notice
 
-    files = sorted(source.parent.glob("*/config.d/*.toml"))
+    settings = sorted(source.parent.glob("*/config.d/*.toml"))
+    drop_ins = sorted(file for unit in _UNITS for file in unit_dir.glob(f"{unit}.service.d/*.conf"))
     return [
-        Notice(str(file), "was written by hand and is not read")
-        for file in files
-        if file.name != "00-super.toml"
+        *(
+            Notice(str(file), "was written by hand and is not read")
+            for file in settings
+            if file.name != "00-super.toml"
+        ),
+        *(
+            Notice(str(file), "is not taken along; a proxy is set in a drop-in of skerry-*.service")
+            for file in drop_ins
+        ),
     ]
 
 

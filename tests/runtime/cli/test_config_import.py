@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skerry.cli._config_import import not_read
 from skerry.cli.main import run
 
 CONNECTION = "HostName=hub.example;DeviceId=d;SharedAccessKey=AAE="
@@ -143,3 +144,14 @@ def test_a_target_that_cannot_be_written_is_named(
     out = tmp_path / "file" / "config.toml"
     assert run(["config", "mp", "-c", CONNECTION, "-o", str(out)]) == 1
     assert "cannot be written: file exists" in capsys.readouterr().err
+
+
+def test_drop_ins_of_the_old_units_are_named(tmp_path: Path) -> None:
+    """A proxy that was set there would be missed only when the device is offline."""
+    folder = tmp_path / "units" / "aziot-identityd.service.d"
+    folder.mkdir(parents=True)
+    (folder / "proxy.conf").write_text("[Service]\n")
+    (notice,) = not_read(tmp_path / "config.toml", tmp_path / "units")
+    assert str(notice) == (
+        f"{folder}/proxy.conf: is not taken along; a proxy is set in a drop-in of skerry-*.service"
+    )
