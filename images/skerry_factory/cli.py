@@ -9,7 +9,6 @@ Data goes to standard output, talk to standard error.
 
 import argparse
 import importlib
-import os
 import pkgutil
 import signal
 import sys
@@ -18,9 +17,8 @@ from types import FrameType
 from typing import NoReturn
 
 import skerry_factory
-from skerry.base.errors import SkerryError
+from skerry.base.program import run_program
 from skerry_factory import __version__
-from skerry_factory.errors import describe_os_error
 
 PREFIX = "cli_"
 
@@ -42,21 +40,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; usage errors leave with status 2."""
     options = build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return command(options)
-    except SkerryError as error:
-        sys.stderr.write(f"skerry-factory: {error}\n")
-        return 1
-    except BrokenPipeError:
-        # the reader (a pager, head) has gone; Python would complain again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        sys.stderr.write(f"skerry-factory: {describe_os_error(error)}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("skerry-factory: interrupted\n")
-        return 130
+    return run_program("skerry-factory", lambda: command(options))
 
 
 def main() -> NoReturn:

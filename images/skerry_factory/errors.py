@@ -8,7 +8,6 @@ FactoryError                something the operator is told
  +- MachineError            a virtual machine did not get where it should
 """
 
-import errno
 import shlex
 from collections.abc import Sequence
 
@@ -53,15 +52,6 @@ class HygieneError(FactoryError):
             f"make the role that wrote them remove them{told}"
         )
         self.findings = tuple(findings)
-
-
-def describe_os_error(error: OSError) -> str:
-    """Return what the operating system refused, on which file, and what to do about it."""
-    about = f": {error.filename}" if error.filename else ""
-    advice = ""
-    if error.errno == errno.ENOSPC:
-        advice = "; free some space, or choose other folders with --out and --cache"
-    return f"{error.strerror or error}{about}{advice}"
 
 
 class BusyError(FactoryError):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from skerry.base.errors import SkerryError
-from skerry_factory.errors import describe_os_error
+from skerry.base.program import describe_os_error
 from skerry_factory.pipeline import Job, build_in_namespace
 
 

@@ -7,14 +7,12 @@ talk to standard error.
 
 import argparse
 import importlib
-import os
 import pkgutil
-import sys
 from collections.abc import Callable, Sequence
 
 import skerry
 import skerry_lab.verbs
-from skerry.base.errors import SkerryError
+from skerry.base.program import run_program
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,14 +34,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; usage errors leave with status 2."""
     options = build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return command(options)
-    except SkerryError as error:
-        sys.stderr.write(f"skerry-lab: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # the reader (a pager, head) has gone; Python would complain again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return run_program("skerry-lab", lambda: command(options))

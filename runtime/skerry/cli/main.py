@@ -9,7 +9,6 @@ standard error.
 
 import argparse
 import importlib
-import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import NoReturn
 
 import skerry.cli
 from skerry import __version__
-from skerry.base.errors import SkerryError
+from skerry.base.program import run_program
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,20 +41,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; usage errors leave with status 2."""
     options = build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
-    try:
-        status = command(options)
-        # here and not at exit, where a reader that has gone would be a complaint
-        sys.stdout.flush()
-    except SkerryError as error:
-        sys.stderr.write(f"skerry: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # the reader (a pager, head) has gone; Python would complain again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return status
+    return run_program("skerry", lambda: command(options))
 
 
 def main() -> NoReturn:
