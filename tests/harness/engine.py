@@ -19,6 +19,23 @@ from typing import Any
 import docker
 
 IMAGE = "localhost/test/machine:1"
+SLEEPING_AGENT = f"""
+hostname = "house"
+[provisioning]
+source = "standalone"
+[agent]
+name = "edgeAgent"
+type = "docker"
+imagePullPolicy = "never"
+[agent.config]
+image = "{IMAGE}"
+[agent.config.createOptions]
+Cmd = ["/bin/sleep", "3600"]
+StopSignal = "SIGKILL"
+[agent.config.createOptions.HostConfig]
+Binds = ["/usr:/usr:ro"]
+"""
+"""A device whose agent only sleeps, in a container in which tests run what they want."""
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.edged import House, until
-from harness.engine import IMAGE, Moby, missing_prerequisite, moby
+from harness.engine import SLEEPING_AGENT, Moby, missing_prerequisite, moby
 from perf.conftest import Record
 from skerry_factory.bench import summarise
 
@@ -17,23 +17,6 @@ pytestmark = pytest.mark.perf
 
 RUNS, SECONDS, CALLERS = 5, 3, 2
 TARGET_PER_SECOND = 1000
-
-CONFIG = f"""
-hostname = "house"
-[provisioning]
-source = "standalone"
-[agent]
-name = "edgeAgent"
-type = "docker"
-imagePullPolicy = "never"
-[agent.config]
-image = "{IMAGE}"
-[agent.config.createOptions]
-Cmd = ["/bin/sleep", "600"]
-StopSignal = "SIGKILL"
-[agent.config.createOptions.HostConfig]
-Binds = ["/usr:/usr:ro"]
-"""
 
 SIGN = """
 import socket, sys, threading, time
@@ -71,7 +54,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moby]:
 @pytest.fixture
 def house(engine: Moby, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     made = House(tmp_path_factory.mktemp("house"), engine.uri)
-    made.configure(CONFIG)
+    made.configure(SLEEPING_AGENT)
     made.spawn_security()
     made.spawn(log_level="info")
     try:

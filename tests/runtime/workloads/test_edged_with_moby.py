@@ -12,29 +12,12 @@ from typing import Any
 import pytest
 
 from harness.edged import House, until
-from harness.engine import IMAGE, Moby, borrowed
+from harness.engine import IMAGE, SLEEPING_AGENT, Moby, borrowed
 from skerry.base.client import ApiError
 from skerry.engine.frames import split_frames
 from skerry.workloads.client import ManagementClient
 
 pytestmark = pytest.mark.engine
-
-CONFIG = f"""
-hostname = "house"
-[provisioning]
-source = "standalone"
-[agent]
-name = "edgeAgent"
-type = "docker"
-imagePullPolicy = "never"
-[agent.config]
-image = "{IMAGE}"
-[agent.config.createOptions]
-Cmd = ["/bin/sleep", "600"]
-StopSignal = "SIGKILL"
-[agent.config.createOptions.HostConfig]
-Binds = ["/usr:/usr:ro"]
-"""
 
 CALL = """
 import http.client, socket, sys
@@ -97,7 +80,7 @@ def run_module(moby: Moby, name: str, *command: str) -> None:
 @pytest.fixture(scope="module")
 def running(real_engine: Moby, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     made = House(tmp_path_factory.mktemp("house"), real_engine.uri)
-    made.configure(CONFIG)
+    made.configure(SLEEPING_AGENT)
     made.host_security()
     made.spawn()
     try:

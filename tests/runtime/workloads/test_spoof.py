@@ -20,29 +20,13 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 
 from harness.edged import House, until
-from harness.engine import IMAGE, Moby, borrowed
+from harness.engine import IMAGE, SLEEPING_AGENT, Moby, borrowed
 from harness.tiers import Counts
 from skerry.base.client import ApiError, ServiceClient
 from skerry.keys.client import KeysClient
 
 pytestmark = pytest.mark.engine
 
-CONFIG = f"""
-hostname = "house"
-[provisioning]
-source = "standalone"
-[agent]
-name = "edgeAgent"
-type = "docker"
-imagePullPolicy = "never"
-[agent.config]
-image = "{IMAGE}"
-[agent.config.createOptions]
-Cmd = ["/bin/sleep", "3600"]
-StopSignal = "SIGKILL"
-[agent.config.createOptions.HostConfig]
-Binds = ["/usr:/usr:ro"]
-"""
 DATA = {"keyId": "primary", "algo": "HMACSHA256", "data": "aGVsbG8="}
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -54,7 +38,7 @@ THIEF = (Path(__file__).resolve().parents[2] / "fakes" / "thief.py").read_text()
 def house(real_engine: Moby, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """edged as a process, and two modules; all of edged's sockets are mounted into the thief's."""
     made = House(tmp_path_factory.mktemp("house"), real_engine.uri)
-    made.configure(CONFIG)
+    made.configure(SLEEPING_AGENT)
     made.host_security()
     made.spawn(log_level="info")
     try:
