@@ -45,7 +45,6 @@ T = TypeVar("T")
 LOOPBACK = ("127.0.0.1", "::1")
 DATABASE, ROOT_FILE, _SERVER_FILE, _LOCK_FILE = "lab.db", "ca.pem", "server.pem", "lab.lock"
 _STANDARD_PORT = 443
-_RENEWAL_SECONDS = 86400.0
 _BACKLOG = 512
 _SHUTDOWN_SECONDS = 2.0
 
@@ -55,7 +54,8 @@ class LabSettings:
     """Where a lab listens and what it is called.
 
     `names` are the DNS names and addresses of the server, the first is the hub's; without any it
-    is `localhost`. Port 0 takes a free one.
+    is `localhost`. Port 0 takes a free one. Every `renewal_seconds` the server's certificate is
+    looked at.
     """
 
     hosts: Sequence[str] = LOOPBACK
@@ -63,6 +63,7 @@ class LabSettings:
     names: tuple[str, ...] = ()
     dps: DpsSettings = field(default_factory=DpsSettings)
     http: HttpLimits = field(default_factory=HttpLimits)
+    renewal_seconds: float = 86400.0
 
 
 class Store:
@@ -297,9 +298,12 @@ class Lab:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(_RENEWAL_SECONDS)
-            await asyncio.to_thread(self.store.renew, self._settings.names)
-            self._context.load_cert_chain(self._data_dir / _SERVER_FILE)
+            await asyncio.sleep(self._settings.renewal_seconds)
+            try:
+                await asyncio.to_thread(self.store.renew, self._settings.names)
+                self._context.load_cert_chain(self._data_dir / _SERVER_FILE)
+            except (LabError, OSError) as error:
+                self._log.error("the server's certificate is not renewed", reason=error)
 
     def _connection_lost(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         # A handshake that fails is the other side's affair, not one line of ours each time.

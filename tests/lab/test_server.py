@@ -272,6 +272,19 @@ def test_a_lab_starts_again_at_its_port(tmp_path: Path) -> None:
         assert lab.endpoint == before
 
 
+def test_the_certificate_is_renewed_while_it_serves(tmp_path: Path) -> None:
+    """When 30 days are left, new connections see a new certificate; the lab is not restarted."""
+    clock = SetClock()
+    settings = LabSettings(renewal_seconds=0.02)
+    with Lab(tmp_path / "lab", settings, clock=clock) as lab:
+        address = ("127.0.0.1", lab.https_port)
+        first = ssl.get_server_certificate(address)
+        clock.move(370 * 86400)
+        end = time.monotonic() + 20
+        while ssl.get_server_certificate(address) == first:
+            assert time.monotonic() < end
+
+
 def test_the_names_of_a_lab(tmp_path: Path) -> None:
     """The first name is the hub's; the server's certificate holds for all of them."""
     with Lab(tmp_path / "lab", LabSettings(names=("hub.example", "192.0.2.7"))) as lab:
