@@ -48,7 +48,7 @@ class Device:
         self._esapi = esapi
         self._settings = settings
         self._inside: list[Loaded] = []
-        self._state: State | None = None
+        self._state = State()
 
     def __enter__(self) -> Self:
         try:
@@ -74,9 +74,13 @@ class Device:
             _, found = self._esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, _PT_PERMANENT, 2)
             values = {int(p.property): int(p.value) for p in found.data.tpmProperties}
         self._state = State(values.get(_PT_PERMANENT, 0), values.get(_PT_PERMANENT + 1, 0))
-        self._state.check()
+        self._state.require("owner")
         for name, hierarchy in _HIERARCHIES.items():
             self._esapi.tr_set_auth(hierarchy, self._password(name))
+
+    def require(self, hierarchy: str) -> None:
+        """Raise TroubleError when a hierarchy is disabled."""
+        self._state.require(hierarchy)
 
     def persistent(self, handle: int) -> tuple[Loaded, bytes] | None:
         """Return the key at a persistent handle and its TPM2B_PUBLIC; None if there is none."""
@@ -238,7 +242,7 @@ class Device:
             ) from error
 
 
-_POLICY_CODES = (0x9D, 0x99, 0x126, 0x128)
+_POLICY_CODES = (0x9D, 0xA4, 0x126, 0x128)
 """TPM_RC_POLICY_FAIL, _POLICY_CC, _POLICY, _PCR_CHANGED."""
 
 

@@ -133,6 +133,7 @@ class TpmKeys:
         )
 
     def _endorsement(self, device: "Device") -> "tuple[Loaded, bytes]":
+        device.require("endorsement")
         return self._at(
             device, ENDORSEMENT_HANDLE, ENDORSEMENT_TEMPLATE, "endorsement", "endorsement key"
         )

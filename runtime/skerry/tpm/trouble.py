@@ -9,18 +9,26 @@ from dataclasses import dataclass
 from skerry.tpm.errors import BusyError, RequestError, TroubleError
 
 _LAYER_TCTI = 0x0A
-_BAD_TAG = 0x1E
+_TPM_12 = (0x1E, 0x80001)
+"""TPM_RC_BAD_TAG, and what libtss2 makes of an answer with the tag of TPM 1.2."""
 _FORMAT_ONE = 0x80
 _HIERARCHY = 0x85
 _AUTH_FAIL = 0x8E
 _BAD_AUTH = 0xA2
-_ABOUT_DATA = {0x80 + n for n in (0x01, 0x02, 0x04, 0x05, 0x12, 0x13, 0x15, 0x1A, 0x1B, 0x1F)}
-_ABOUT_DATA |= {0x80 + n for n in (0x03, 0x06, 0x08, 0x09, 0x0A, 0x0D, 0x17, 0x20, 0x22, 0x2E)}
+_ABOUT_DATA = {
+    _FORMAT_ONE | number
+    for number in (
+        *(0x01, 0x02, 0x03, 0x04, 0x07, 0x08, 0x09, 0x0A, 0x0C, 0x0D, 0x12, 0x15, 0x16, 0x17),
+        *(0x18, 0x1A, 0x1B, 0x1C, 0x1F, 0x20, 0x21, 0x25, 0x26),
+    )
+}
+"""Numbers of format one that find fault with what was sent, and not with passwords or state."""
 
 _LOCKOUT = 0x921
+_FAILURE = 0x101
 _FAILED = {
     0x100: "the TPM was not started by the firmware; restart the machine",
-    0x101: "the TPM has failed its own tests; restart the machine, then update its firmware",
+    _FAILURE: "the TPM has failed its own tests; restart the machine, then update its firmware",
     0x120: "the TPM is disabled; switch it on in the firmware",
     0x14B: "the TPM has no room for one more persistent key; evict one that nothing needs "
     "(`tpm2_getcap handles-persistent`, `tpm2_evictcontrol`)",
@@ -50,14 +58,13 @@ class State:
         """Tell whether the hierarchy, "owner" or "endorsement", has a password."""
         return bool(self.permanent & {"owner": 1, "endorsement": 2}[hierarchy])
 
-    def check(self) -> None:
-        """Raise TroubleError when a hierarchy that is needed is disabled."""
-        for bit, name in ((2, "storage (owner)"), (4, "endorsement")):
-            if not self.startup & bit:
-                raise TroubleError(
-                    f"the {name} hierarchy of the TPM is disabled; enable it in the firmware and "
-                    "restart the machine"
-                )
+    def require(self, hierarchy: str) -> None:
+        """Raise TroubleError when the hierarchy is disabled."""
+        if not self.startup & {"owner": 2, "endorsement": 4}[hierarchy]:
+            raise TroubleError(
+                f"the {hierarchy} hierarchy of the TPM is disabled; enable it in the firmware and "
+                "restart the machine"
+            )
 
 
 def explain(
@@ -76,35 +83,36 @@ def explain(
     """
     if code >> 16 & 0xFF == _LAYER_TCTI:
         return BusyError(f"the TPM went away while {doing}; ask again, look at the TPM's device")
-    if code == _BAD_TAG:
+    if code in _TPM_12:
         return TroubleError("this is a TPM 1.2, a TPM 2.0 is needed")
     if code == _LOCKOUT:
         return BusyError(
             "the TPM is locked out after wrong passwords; wait until it lets go, or clear the "
             "lockout with `tpm2_dictionarylockout --clear-lockout`"
         )
+    kind = code & 0xBF if code & _FORMAT_ONE and code < 1 << 16 else 0
+    # a secret encrypted for another key: some TPMs call their failing decryption a failure
+    if wrong is not None and (kind in _ABOUT_DATA or code == _FAILURE):
+        return RequestError(wrong)
     if code in _BUSY:
         return BusyError(f"{_BUSY[code]}; ask again ({doing})")
     if code in _FAILED:
         return TroubleError(f"{_FAILED[code]} ({doing})")
-    kind = code & 0xBF if code & _FORMAT_ONE and code < 1 << 16 else 0
     if kind == _HIERARCHY:
         return TroubleError(f"a hierarchy of the TPM is disabled ({doing}); look at the firmware")
     if kind in (_BAD_AUTH, _AUTH_FAIL):
-        return _refused(doing, hierarchy, given, state)
-    if wrong is not None and kind in _ABOUT_DATA:
-        return RequestError(wrong)
+        return _refused(doing, hierarchy, given, state or State())
     return TroubleError(f"the TPM refused with code {code:#x} while {doing}")
 
 
-def _refused(doing: str, hierarchy: str | None, given: bool, state: State | None) -> TroubleError:
+def _refused(doing: str, hierarchy: str | None, given: bool, state: State) -> TroubleError:
     if hierarchy is None:
         return TroubleError(
             f"a key of the TPM has a password that is not known ({doing}); evict that key if "
             "nothing needs it (`tpm2_evictcontrol`)"
         )
     setting = f"[tpm.hierarchy_authorization] {hierarchy}"
-    if state is not None and not state.has_password(hierarchy):
+    if not state.has_password(hierarchy):
         return TroubleError(
             f"{setting} is given, but the {hierarchy} hierarchy of the TPM has no password; "
             "remove it from config.toml, or set the password in the TPM"

@@ -32,7 +32,8 @@ from skerry.wire.tpm import (
     sized,
 )
 
-MAX_KEY_BYTES = 128
+MAX_KEY_BYTES = 64
+"""The block of SHA-256: TPMs take no longer keys for an HMAC."""
 _HASH_BYTES = 32
 _HASH_BITS = 256
 _INNER_BYTES = 16
