@@ -378,7 +378,12 @@ def _generate_secret(pkcs11: ModuleType, session: Any, kind: Any, template: dict
         label=template[attribute.LABEL],
         capabilities=able.ENCRYPT | able.DECRYPT if is_aes else able.SIGN | able.VERIFY,
         mechanism=mechanisms.AES_KEY_GEN if is_aes else mechanisms.GENERIC_SECRET_KEY_GEN,
-        template={attribute.SENSITIVE: True, attribute.EXTRACTABLE: False},
+        # python-pkcs11 0.7 makes the length an attribute for AES only
+        template={
+            attribute.SENSITIVE: True,
+            attribute.EXTRACTABLE: False,
+            attribute.VALUE_LEN: crypto.AES_BYTES,
+        },
     )
 
 
