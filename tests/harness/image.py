@@ -4,7 +4,7 @@ It lies where `make demo` puts it, so that a run after a demonstration builds no
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,12 +33,15 @@ def shared_image() -> BuildResult:
 
 
 @contextmanager
-def booted_device(name: str, config: Path, folder: Path) -> Iterator[BootedAppliance]:
+def booted_device(
+    name: str, config: Path, folder: Path, secrets: Mapping[str, Path] | None = None
+) -> Iterator[BootedAppliance]:
     """Boot the shared image as a device of its own, whose disk is removed at the end."""
     image = shared_image().manifest.parent
     key = folder / "key"
     run_command(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
-    device = stamp(image, Seed(name, config, authorized_keys=[key.with_suffix(".pub")]))
+    seed = Seed(name, config, [key.with_suffix(".pub")], secrets or {})
+    device = stamp(image, seed)
     try:
         machine = Machine(device.disk, kvm=kvm_is_usable(default_cache()), in_place=True)
         with booted(machine, name, key, folder) as appliance:
