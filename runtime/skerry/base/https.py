@@ -174,6 +174,8 @@ class HttpsClient:
             way = _proxy(self._proxy.url)
         address = (host, port) if way is None else (way.hostname or "", way.port or 80)
         with socket.create_connection(address, self._timeout_seconds) as plain:
+            # head and body go out in two writes; the second must not wait for an acknowledgement
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if way is not None:
                 _tunnel(plain, way, host, port)
             with self._context.wrap_socket(plain, server_hostname=host) as sock:

@@ -58,12 +58,10 @@ class Server:
         clock: Clock,
         log: Logger,
         idle_exit_seconds: float = 0,
-        on_idle: Callable[[], None] | None = None,
     ) -> None:
         self._clock = clock
         self._log = log
         self._idle_exit_seconds = idle_exit_seconds
-        self._on_idle = on_idle
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
@@ -105,8 +103,6 @@ class Server:
                 else:
                     self._accept(key.data)
             if self._idle_for_long():
-                if self._on_idle is not None:
-                    self._on_idle()
                 break
         self._close()
 
