@@ -173,18 +173,21 @@ def test_the_thread_does_what_is_due_and_looks_again_when_told(
 ) -> None:
     """The service counts as busy meanwhile, so that it does not exit in the middle."""
     busy: list[str] = []
+    rested = threading.Event()
 
     @contextlib.contextmanager
     def scope() -> Iterator[None]:
         busy.append("in")
         yield
         busy.append("out")
+        rested.set()
 
     chore = Chore(clock, last=clock.now() - HOUR)
     upkeep = upkeep_of(tmp_path, clock, chore)
     upkeep.start(scope)
     assert upkeep.deadline(10) is not None
     assert chore.performed.wait(10)
+    assert rested.wait(10)  # when it was done is noted by the time it is now
     chore.performed.clear()
     clock.move(2 * HOUR)
     upkeep.changed()
