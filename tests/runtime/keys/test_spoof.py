@@ -3,14 +3,18 @@
 import base64
 import hmac
 import json
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from harness.services import Hosted, Services
 from harness.tiers import Counts
+from skerry.base.client import ApiError
+from skerry.keys.client import KeysClient
 
 OWNER, STRANGER = 2001, 2002
 KEYD = f"""
@@ -82,7 +86,7 @@ def test_no_guess_gets_at_a_key(keyd: Hosted, counts: Counts) -> None:
     assert isinstance(answer, dict)
     assert isinstance(mine, dict)
     rng = random.Random(4711)  # noqa: S311 - attempts that can be repeated
-    for _ in range(counts.of("keyd spoofed handles", reduced=2000, full=100_000)):
+    for _ in range(counts.of("keyd spoofed handles", reduced=2000, full=50_000)):
         handle = forged(rng, rng.choice([answer, mine])["keyHandle"])
         uid = rng.choice([OWNER, STRANGER, 0, 65534])
         status, told = keyd.call(uid, f"POST {rng.choice(ROUTES)}", body(handle))
@@ -96,7 +100,7 @@ def test_no_other_uid_gets_a_handle(keyd: Hosted, counts: Counts) -> None:
     assert isinstance(answer, dict)
     before = keyd.call(OWNER, "POST /sign", body(answer["keyHandle"]))
     rng = random.Random(4712)  # noqa: S311 - attempts that can be repeated
-    for _ in range(counts.of("keyd spoofed uids", reduced=1000, full=50_000)):
+    for _ in range(counts.of("keyd spoofed uids", reduced=1000, full=20_000)):
         uid = rng.choice([STRANGER, 1, 999, 65534, rng.randrange(3, 2**32)])
         key_id = rng.choice(IDS)
         line, request = rng.choice([
@@ -112,3 +116,54 @@ def test_no_other_uid_gets_a_handle(keyd: Hosted, counts: Counts) -> None:
             continue
         assert keyd.call(uid, line, request)[0] in (400, 401), (uid, line)
     assert keyd.call(OWNER, "POST /sign", body(answer["keyHandle"])) == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_the_kernel_s_word_counts_on_the_socket(tmp_path: Path, counts: Counts) -> None:
+    """A process of another uid gets nothing over the real socket, whatever it says it is."""
+    running = Services(tmp_path)
+    running.configure("keyd", KEYD)
+    running.start("keyd")
+    try:
+        socket_path = running.socket("keyd")
+        good = KeysClient(socket_path).create_key("own-key")
+        socket_path.chmod(0o666)
+        tmp_path.chmod(0o755)
+        attempts = counts.of("keyd spoofs over the socket", reduced=300, full=5_000)
+        folder = os.open(tmp_path, os.O_PATH)
+        child = os.fork()
+        if child == 0:
+            status = 2
+            try:
+                path = Path(f"/proc/self/fd/{folder}/keyd.sock")
+                status = _got_something(path, good, attempts)
+            finally:
+                os._exit(status)
+        os.close(folder)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        running.stop()
+
+
+def _got_something(path: Path, good: str, attempts: int) -> int:
+    """Become a stranger and try; returns 0 when nothing was had, 1 when something was."""
+    os.setgroups([])
+    os.setresuid(STRANGER, STRANGER, STRANGER)
+    rng = random.Random(4713)  # noqa: S311 - attempts that can be repeated
+    keys = KeysClient(path)
+    for number in range(attempts):
+        handle = forged(rng, good)
+        calls: list[tuple[Callable[..., object], tuple[object, ...]]] = [
+            (keys.sign_hmac, (handle, b"m")),
+            (keys.derive, (handle, b"x")),
+            (keys.export_derived, (handle,)),
+            (keys.load_key, (rng.choice(IDS),)),
+            (keys.create_key, ("own-key", b"mine")),
+        ]
+        call, arguments = calls[number % len(calls)]
+        try:
+            call(*arguments)
+        except ApiError:
+            continue
+        return 1
+    return 0
