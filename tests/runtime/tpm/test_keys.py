@@ -255,3 +255,22 @@ def test_nothing_but_what_a_tpm_sends_is_wrapped_for(tpmd: Tpmd) -> None:
         make_import_blob(storage, endorsement, NEW)
     with pytest.raises((TpmError, TpmDataError)):
         tpmd.take(b"\0\0" * 4 + parse_import_blob(tpmd.blob(NEW)).public.marshal())
+
+
+def test_nothing_stays_loaded(tpm: Swtpm, tpmd: Tpmd) -> None:
+    """After work and after failures the TPM holds no key and no session of ours."""
+    from tpm2_pytss.constants import TPM2_CAP
+
+    good = tpmd.blob(NEW)
+    bad = replace(parse_import_blob(good), duplicate=b"").marshal()
+    sealed = tpmd.seal(b"secret", 7)
+    for _ in range(10):
+        tpmd.take(good)
+        tpmd.sign()
+        tpmd.unseal(sealed)
+        with pytest.raises(RequestError):
+            tpmd.take(bad)
+    with tpm.raw() as esapi:
+        for first in (0x80000000, 0x02000000, 0x03000000):
+            _, found = esapi.get_capability(TPM2_CAP.HANDLES, first, 10)
+            assert [hex(int(handle)) for handle in found.data.handles] == []
