@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -123,7 +124,7 @@ def test_the_kernel_s_word_counts_on_the_socket(tmp_path: Path, counts: Counts) 
     """A process of another uid gets nothing over the real socket, whatever it says it is."""
     running = Services(tmp_path)
     running.configure("keyd", KEYD)
-    running.start("keyd")
+    process = running.start("keyd")
     try:
         socket_path = running.socket("keyd")
         good = KeysClient(socket_path).create_key("own-key")
@@ -140,6 +141,9 @@ def test_the_kernel_s_word_counts_on_the_socket(tmp_path: Path, counts: Counts) 
             finally:
                 os._exit(status)
         os.close(folder)
+        # every refusal is a line of the log; a full pipe would stop keyd
+        assert process.stderr is not None
+        threading.Thread(target=process.stderr.read).start()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         running.stop()
