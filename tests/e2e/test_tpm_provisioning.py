@@ -82,11 +82,11 @@ def test_the_tpm_provisions_through_dps(site: Site) -> None:
     again = PATIENCE.wait_until(lambda: site.shown("identity"), seconds, "no identity")
     assert again["device"] == found["device"]
     assert site.shown("tpm") == keys
-
-
-def test_the_key_is_in_the_tpm_alone(site: Site) -> None:
-    """tpmd keeps no file of it, and only its own user and root open the TPM's socket."""
     assert site.appliance.output_of("sudo ls -A /var/lib/skerry/tpmd") == ""
+
+
+def test_people_without_root_do_not_reach_the_tpm(site: Site) -> None:
+    """The socket is for the services' group, and the message says what to do."""
     refused = site.appliance.run("skerry tpm show")
     assert refused.returncode == 1
     assert "sudo" in refused.stderr
