@@ -1,4 +1,4 @@
-"""A TPM of one's own: swtpm on ephemeral ports, its state in a folder, ended by its process id.
+"""A TPM of one's own: swtpm on ports of its own, its state in a folder, ended by its process id.
 
 A TPM knows two callers here: the service under test, by `tcti`, and the test itself, by `raw()`,
 one after the other: swtpm talks to one at a time.
@@ -6,6 +6,7 @@ one after the other: swtpm talks to one at a time.
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 START_SECONDS = 10
-_TRIES = 20
+_TRIES = 50
+_PORTS = range(15000, 32000)
 
 
 @dataclass
@@ -35,11 +37,11 @@ class Swtpm:
     def start(self) -> None:
         """Switch the TPM on, at the same port as before if it had one."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        former = self.port
         for _ in range(_TRIES):
-            self.port = self.port or _free_pair()
+            self.port = former or _free_pair()
             if self._started():
                 return
-            self.port = 0
         raise AssertionError("swtpm does not start: " + self._log())
 
     def stop(self) -> None:
@@ -99,14 +101,16 @@ def swtpm(folder: Path, version: int = 2) -> Iterator[Swtpm]:
 
 
 def _free_pair() -> int:
-    """Return a port that is free with the next one: the TPM stack takes control there."""
+    """Return a port that is free with the next one: the TPM stack takes control there.
+
+    Below those that the kernel gives to connections: nobody else gets one between look and use.
+    """
     for _ in range(_TRIES):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            port = _PORTS.start + secrets.randbelow(len(_PORTS))
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
     raise AssertionError("no two neighbouring ports are free")
 
 
