@@ -167,6 +167,12 @@ def test_by_tpm(tmp_path: Path) -> None:
         tpm.restart()
         device.processes.restart(["keyd", "certd", "identityd", "tpmd"])
         device.identity.create_module("after-a-power-cut")
+        lab.add_enrollment(
+            Enrollment("pump-14", Attestation.TPM, endorsement_key=b64(endorsement), enabled=False)
+        )
+        with pytest.raises(ApiError, match="disabled"):
+            device.identity.reprovision()
+        device.identity.create_module("after-a-refusal")
 
 
 def test_a_device_that_is_not_enrolled_is_told_why(site: Site) -> None:

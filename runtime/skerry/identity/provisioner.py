@@ -10,6 +10,7 @@ Invariants
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry.base.client import ApiError, UnreachableError
@@ -103,7 +104,7 @@ class Provisioner:
             source = self._settings.source
             if isinstance(source, Dps):
                 shown = X509Credential(self._keys, staged.current)
-                device = self._assigned(self._register(source, shown))
+                device = self._assigned(self._patiently(lambda: self._register(source, shown)))
                 certificate.commit(staged)
                 self._become(device)
             else:
@@ -133,7 +134,7 @@ class Provisioner:
                 return device
             case Dps() as source:
                 with step(self._log, self._clock, "identityd", "provisioning"):
-                    device = self._assigned(self._asked(source))
+                    device = self._assigned(self._patiently(lambda: self._asked(source)))
                     self._check(device, is_named_by_hand=False)
                 return device
         self._proof.answer()
@@ -150,20 +151,24 @@ class Provisioner:
             # the hub learns of a new device some time after DPS has assigned it
             self._log.warning("the hub does not know this device yet", reason=error)
 
-    def _asked(self, source: Dps) -> Assignment:
+    def _patiently(self, ask: Callable[[], Assignment]) -> Assignment:
+        """Ask unless the server wanted to be left alone until later."""
         if self._later is not None:
             until, error = self._later
             if self._clock.monotonic() < until:
                 raise error
             self._later = None
         try:
-            if isinstance(self._proof, TpmProof):
-                return self._register_tpm(source, self._proof)
-            audience = f"{source.scope_id}/registrations/{self._registration_id(source)}"
-            return self._register(source, self._proof.credential(audience, KEY_NAME))
+            return ask()
         except LaterError as error:
             self._later = (self._clock.monotonic() + error.wait_seconds, error)
             raise
+
+    def _asked(self, source: Dps) -> Assignment:
+        if isinstance(self._proof, TpmProof):
+            return self._register_tpm(source, self._proof)
+        audience = f"{source.scope_id}/registrations/{self._registration_id(source)}"
+        return self._register(source, self._proof.credential(audience, KEY_NAME))
 
     def _register_tpm(self, source: Dps, proof: TpmProof) -> Assignment:
         try:

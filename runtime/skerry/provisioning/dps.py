@@ -4,7 +4,8 @@
     GET  …/operations/<operation>                           -> until it is assigned, or refused
 
 A TPM is asked a riddle first: the answer to a request without authorization is a key that only
-this TPM can unwrap, and the request is repeated with a token signed by it.
+this TPM can unwrap, and the request is repeated with a token signed by it. The TPM keeps the key
+of the present hub until the device is assigned anew.
 
 An operation that takes longer than the caller wants to wait is gone on with by the next call.
 """
@@ -40,6 +41,9 @@ class TpmKeys(Protocol):
 
     def sign_with_auth_key(self, data: bytes) -> bytes:
         """Return HMAC-SHA256 under the key imported last."""
+
+    def sign_with_key(self, blob: bytes, data: bytes) -> bytes:
+        """Return HMAC-SHA256 under a key that was made for this TPM, and is not kept."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Dps:
         self._clock = clock
         self._pause = pause
         self._operation: str | None = None
+        self._riddle: bytes | None = None
 
     def register(self, credential: Credential, limit_seconds: float) -> Assignment:
         """Register by token or certificate; raises ProvisioningError.
@@ -94,17 +99,26 @@ class Dps:
 
     def register_tpm(self, tpm: TpmKeys, limit_seconds: float) -> Assignment:
         """Register by TPM; the hub's key is in the TPM afterwards. Raises as `register` and tpm."""
-        credential = SasCredential(self._registration.audience, tpm.sign_with_auth_key, KEY_NAME)
         body = self._body()
-        if self._operation is None:
+        if self._operation is None or self._riddle is None:
+            self._operation = None
             endorsement, storage = tpm.tpm_keys()
             body["tpm"] = {"endorsementKey": _b64(endorsement), "storageRootKey": _b64(storage)}
-            tpm.import_auth_key(self._challenge(body))
+            self._riddle = self._challenge(body)
+        registration_key = self._riddle
+        credential = SasCredential(
+            self._registration.audience,
+            lambda data: tpm.sign_with_key(registration_key, data),
+            KEY_NAME,
+        )
         state = self._registered(credential, body, limit_seconds)
+        assignment = _assignment(state)
         key = state.get("tpm")
         if isinstance(key, dict) and key.get("authenticationKey"):
-            tpm.import_auth_key(_key(key))
-        return _assignment(state)
+            registration_key = _key(key)
+        # not before: until the device is assigned the TPM's key is that of its present hub
+        tpm.import_auth_key(registration_key)
+        return assignment
 
     def _challenge(self, body: Mapping[str, object]) -> bytes:
         url = self._registration.url("register")

@@ -1,4 +1,4 @@
-"""The HTTP routes of tpmd: upstream's three, and sealing.
+"""The HTTP routes of tpmd: upstream's three, signing with a key that is not kept, and sealing.
 
 Every route is for root and identityd only. One request at a time has the TPM. Troubles of the TPM
 are told to the caller as they are: a person has to solve them, and no secret is in them.
@@ -48,6 +48,7 @@ class TpmApi:
             ("GET", "/get_tpm_keys", self._public_keys),
             ("POST", "/import_auth_key", self._import),
             ("POST", "/sign_with_auth_key", self._sign),
+            ("POST", "/sign_with_key", self._sign_once),
             ("POST", "/seal", self._seal),
             ("POST", "/unseal", self._unseal),
         ):
@@ -87,6 +88,12 @@ class TpmApi:
         data = octets(request.json_object(), "data")
         with self._using, self._open() as device:
             return Response.json({"digest": b64(self._keys.sign(device, data))})
+
+    def _sign_once(self, request: Request) -> Response:
+        body = request.json_object()
+        blob, data = parse_import_blob(octets(body, "key")), octets(body, "data")
+        with self._using, self._open() as device:
+            return Response.json({"digest": b64(self._keys.sign_once(device, blob, data))})
 
     def _seal(self, request: Request) -> Response:
         body = request.json_object()

@@ -70,29 +70,33 @@ class TpmKeys:
     def import_auth_key(self, device: "Device", blob: ImportBlob) -> None:
         """Unwrap a key made for this TPM and keep it in place of the one before."""
         self._settle(device)
-        endorsement, _ = self._endorsement(device)
-        storage, _ = self.storage(device)
         self._auth_key(device)
-        private = device.unwrap(blob, endorsement, storage)
-        public = blob.public.marshal()
-        new = device.load(storage, public, private, _STALE)
+        new, private = self._unwrapped(device, blob)
         device.hmac(new, b"")
-        write_atomic(self._pending, public + private, mode=0o600)
+        write_atomic(self._pending, blob.public.marshal() + private, mode=0o600)
         self._exchange(device, new)
         self._log.info("authentication key imported", handle=f"{self._settings.auth_handle:#x}")
 
+    def sign_once(self, device: "Device", blob: ImportBlob, data: bytes) -> bytes:
+        """Return HMAC-SHA256 under a key made for this TPM, which is not kept."""
+        _check_size(data)
+        return device.hmac(self._unwrapped(device, blob)[0], data)
+
     def sign(self, device: "Device", data: bytes) -> bytes:
         """Return HMAC-SHA256 under the authentication key."""
-        if len(data) > MAX_SIGNED_BYTES:
-            raise RequestError(
-                f"data has {len(data)} bytes, expected at most {MAX_SIGNED_BYTES}: that is what a "
-                "TPM signs at once"
-            )
+        _check_size(data)
         self._settle(device)
         found = self._auth_key(device)
         if found is None:
             raise RequestError("no authentication key was imported yet; provision the device")
         return device.hmac(found[0], data)
+
+    def _unwrapped(self, device: "Device", blob: ImportBlob) -> "tuple[Loaded, bytes]":
+        """Load a key made for this TPM; also its private part, wrapped by the storage root key."""
+        endorsement, _ = self._endorsement(device)
+        storage, _ = self.storage(device)
+        private = device.unwrap(blob, endorsement, storage)
+        return device.load(storage, blob.public.marshal(), private, _STALE), private
 
     def _settle(self, device: "Device") -> None:
         """Do the rest of an import that was cut short."""
@@ -152,6 +156,14 @@ class TpmKeys:
                 f"if nothing needs it, free it with `tpm2_evictcontrol -c {handle:#x}`"
             )
         return found
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_SIGNED_BYTES:
+        raise RequestError(
+            f"data has {len(data)} bytes, expected at most {MAX_SIGNED_BYTES}: that is what a "
+            "TPM signs at once"
+        )
 
 
 def _made_by(data: bytes, template: Public) -> bool:

@@ -35,6 +35,7 @@ SEEDS = (
     b"GET /get_tpm_keys\n",
     b'POST /import_auth_key\n{"key":"%s"}' % b64(_BLOB).encode(),
     b'POST /sign_with_auth_key\n{"data":"eA=="}',
+    b'POST /sign_with_key\n{"key":"AAAA","data":"eA=="}',
     b'POST /seal\n{"data":"eA==","pcrs":[7,11]}',
     b'POST /unseal\n{"sealed":"%s"}' % b64(_SEALED).encode(),
 )

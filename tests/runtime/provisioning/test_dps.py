@@ -293,6 +293,7 @@ class Tpm:
 
     def __init__(self) -> None:
         self.imported: list[bytes] = []
+        self.used: list[bytes] = []
 
     def tpm_keys(self) -> tuple[bytes, bytes]:
         return b"ek", b"srk"
@@ -303,11 +304,15 @@ class Tpm:
     def sign_with_auth_key(self, data: bytes) -> bytes:
         return b"t" * 32
 
+    def sign_with_key(self, blob: bytes, data: bytes) -> bytes:
+        self.used.append(blob)
+        return b"t" * 32
+
 
 def test_a_tpm_answers_the_riddle_and_keeps_the_hubs_key(
     site: MakeSite,
 ) -> None:
-    """401 carries the registration key, the assignment the hub's; both go into the TPM."""
+    """401 carries the registration key, which signs; the assignment the hub's, which is kept."""
     state = {**ASSIGNED["registrationState"], "tpm": {"authenticationKey": "aHVi"}}
     with site(
         answer(401, {"authenticationKey": "cmVn", "keyName": "registration"}),
@@ -315,12 +320,36 @@ def test_a_tpm_answers_the_riddle_and_keeps_the_hubs_key(
     ) as made:
         tpm = Tpm()
         assert made.dps.register_tpm(tpm, 10).device_id == "d"
-        assert tpm.imported == [b"reg", b"hub"]
+        assert (tpm.used, tpm.imported) == ([b"reg"], [b"hub"])
         first, second = made.served.received
         assert b"Authorization" not in first
         assert b"skn=registration" in second
         body = json.loads(first.partition(b"\r\n\r\n")[2])
         assert body["tpm"] == {"endorsementKey": "ZWs=", "storageRootKey": "c3Jr"}
+
+
+@pytest.mark.parametrize("last", [answer(200, {"status": "disabled"}), answer(503), answer(429)])
+def test_a_failed_registration_leaves_the_hubs_key_in_the_tpm(site: MakeSite, last: bytes) -> None:
+    """Until DPS has assigned the device anew its TPM signs for the hub that it has."""
+    with site(answer(401, {"authenticationKey": "cmVn"}), last, retries=0) as made:
+        tpm = Tpm()
+        with pytest.raises(ProvisioningError):
+            made.dps.register_tpm(tpm, 10)
+        assert (tpm.used, tpm.imported) == ([b"reg"], [])
+
+
+def test_a_long_assignment_of_a_tpm_is_gone_on_with(site: MakeSite) -> None:
+    """The next call signs with the same key; without one from the hub that key is kept."""
+    with site(
+        answer(401, {"authenticationKey": "cmVn"}),
+        answer(202, WAITING, retry_after="30"),
+        answer(200, {**ASSIGNED, "status": "assigned"}),
+    ) as made:
+        tpm = Tpm()
+        with pytest.raises(LaterError):
+            made.dps.register_tpm(tpm, 1)
+        assert made.dps.register_tpm(tpm, 1).device_id == "d"
+        assert (tpm.used, tpm.imported) == ([b"reg", b"reg"], [b"reg"])
 
 
 @pytest.mark.parametrize(

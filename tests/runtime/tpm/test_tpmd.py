@@ -63,6 +63,17 @@ def test_answers_are_upstreams(hosted: Hosted, client: TpmClient) -> None:
     assert answer == (200, {"digest": digest})
 
 
+def test_a_key_may_sign_without_being_kept(client: TpmClient) -> None:
+    """The key of a registration signs from its blob; the authentication key stays what it was."""
+    keys = client.tpm_keys()
+    client.import_auth_key(make_import_blob(*keys, b"of the hub"))
+    blob = make_import_blob(*keys, b"of a registration")
+    for _ in range(2):
+        digest = hmac.digest(b"of a registration", b"text", "sha256")
+        assert client.sign_with_key(blob, b"text") == digest
+    assert client.sign_with_auth_key(b"text") == hmac.digest(b"of the hub", b"text", "sha256")
+
+
 def test_secrets_are_sealed_and_unsealed(hosted: Hosted) -> None:
     """The routes of our own."""
     status, answer = hosted.call(0, "POST /seal", {"data": b64(b"secret"), "pcrs": [11, 7]})
@@ -74,6 +85,7 @@ ROUTES = [
     ("GET /get_tpm_keys", None),
     ("POST /import_auth_key", {"key": ""}),
     ("POST /sign_with_auth_key", {"data": ""}),
+    ("POST /sign_with_key", {"key": "", "data": ""}),
     ("POST /seal", {"data": "", "pcrs": [7]}),
     ("POST /unseal", {"sealed": ""}),
 ]
@@ -96,6 +108,8 @@ def test_nobody_else_may(hosted: Hosted, line: str, body: object) -> None:
         ("POST /import_auth_key", {"key": b64(bytes(5000))}, 400, "expected at most 4096"),
         ("POST /sign_with_auth_key", {"data": ""}, 400, "no authentication key was imported"),
         ("POST /sign_with_auth_key", [], 422, "expected a JSON object"),
+        ("POST /sign_with_key", {"data": ""}, 422, "key is missing"),
+        ("POST /sign_with_key", {"key": "", "data": ""}, 400, "authentication key ends early"),
         ("POST /seal", {"data": "eA=="}, 422, "pcrs is missing or not an array"),
         ("POST /seal", {"data": "eA==", "pcrs": [99]}, 400, "expected different 0 to 23"),
         ("POST /seal", {"data": "", "pcrs": [7]}, 400, "data has 0 bytes"),
