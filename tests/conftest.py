@@ -3,6 +3,7 @@
 Also a record of the repeats that were run, for `bench/results/counts.json`.
 """
 
+import logging
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -56,6 +57,16 @@ def pytest_runtest_makereport(
         item.stash[TIER], report.duration, finished=report.when == "teardown"
     )
     return report
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Generator[None]:
+    """A program under test sets up the log of this process; its stream is gone after the test."""
+    logger = logging.getLogger("skerry")
+    before = (list(logger.handlers), logger.propagate, logger.level)
+    yield
+    logger.handlers, logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")
