@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from skerry import __version__
 from skerry.base.errors import SkerryError
 
-USER_AGENT = f"Skerry/{__version__}"
+_USER_AGENT = f"Skerry/{__version__}"
 _MAX_BODY_BYTES = 1024 * 1024
 _MAX_PROXY_HEAD_BYTES = 8 * 1024
 _TIMEOUT_SECONDS = 30.0
@@ -112,13 +112,11 @@ class HttpsClient:
         proxy: Proxy | None = None,
         timeout_seconds: float = _TIMEOUT_SECONDS,
         max_body_bytes: int = _MAX_BODY_BYTES,
-        user_agent: str = USER_AGENT,
     ) -> None:
         self._context = context
         self._proxy = proxy
         self._timeout_seconds = timeout_seconds
         self._max_body_bytes = max_body_bytes
-        self._user_agent = user_agent
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -139,7 +137,7 @@ class HttpsClient:
                     body=body or (b"" if method in ("POST", "PUT") else None),
                     headers={
                         "Host": _server(target),
-                        "User-Agent": self._user_agent,
+                        "User-Agent": _USER_AGENT,
                         "Accept": "*/*",
                         **(headers or {}),
                     },
