@@ -5,16 +5,12 @@ from skerry.wire.mqtt import Connect, MqttError, Packet, Publish, Reader, Subscr
 _MAX_BYTES = 4096
 
 ALLOWED = (MqttError,)
-SEEDS = tuple(
-    map(
-        encode,
-        (
-            Connect("d/m", "h/d/m/?api-version=v", b"sr", False, 60, Will("w", b"x", 1)),
-            Publish("devices/d/messages/events/a=1", b"body", 1, 7),
-            Subscribe(1, (("$iothub/methods/POST/#", 1), ("+/a/#", 0))),
-        ),
-    )
-) + (b"\x20\x02\x01\x05\x40\x02\x00\x09\xd0\x00\xe0\x00",)
+_SEEDS: tuple[Packet, ...] = (
+    Connect("d/m", "h/d/m/?api-version=v", b"sr", False, 60, Will("w", b"x", 1)),
+    Publish("devices/d/messages/events/a=1", b"body", 1, 7),
+    Subscribe(1, (("$iothub/methods/POST/#", 1), ("+/a/#", 0))),
+)
+SEEDS = (*map(encode, _SEEDS), b"\x20\x02\x01\x05\x40\x02\x00\x09\xd0\x00\xe0\x00")
 
 
 def one(data: bytes) -> None:
