@@ -20,6 +20,8 @@ from skerry_lab.dps.attestation import Attestor, Wrap
 from skerry_lab.dps.service import DpsSettings, Provisioning
 from skerry_lab.dps.store import DpsStore
 from skerry_lab.errors import ApiError
+from skerry_lab.outbox import SCHEMA as OUTBOX_SCHEMA
+from skerry_lab.outbox import Outbox
 from skerry_lab.registry import store as registry_store
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.api import RegistryApi
@@ -27,11 +29,12 @@ from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.policies import PolicyStore
 from skerry_lab.registry.service import Registry
 from skerry_lab.registry.store import RegistryStore
-from skerry_lab.routes import Answer, Request, Router
+from skerry_lab.routes import Answer, Handler, Request, Router
 
 SCHEMAS = {
     "lab": ("CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",),
     "authority": authority.SCHEMA,
+    "outbox": OUTBOX_SCHEMA,
     "registry": registry_store.SCHEMA,
     "dps": dps_store.SCHEMA,
 }
@@ -64,7 +67,9 @@ class Cloud:
     names: Names
     clock: Clock
     log: Logger = field(repr=False)
-    router: Router = field(repr=False)
+    outbox: Outbox = field(repr=False)
+    access: Access = field(repr=False)
+    router: Router[Handler] = field(repr=False)
 
     def answer(self, request: Request) -> Answer:
         """Answer a request. Raises: ApiError and defects, so that nothing of them is stored."""
@@ -112,7 +117,8 @@ def open_cloud(
         DpsApi(id_scope, store, attestor, provisioning, settings, clock).routes()
         + RegistryApi(registry, access).routes()
     )
-    return Cloud(registry, policies, store, id_scope, hub, clock, log, Router(apis))
+    outbox = Outbox(connection)
+    return Cloud(registry, policies, store, id_scope, hub, clock, log, outbox, access, Router(apis))
 
 
 def _id_scope(connection: sqlite3.Connection, random_bytes: Callable[[int], bytes]) -> str:

@@ -37,12 +37,17 @@ class Database:
         self._path = path
         self._schemas = schemas
         self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._on_commit: Callable[[], None] = _nobody
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(opened,), name="lab-database", daemon=True
         )
         self._thread.start()
         opened.result()
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call a function, on the database's thread, whenever something has been stored."""
+        self._on_commit = listener
 
     def submit(self, work: Work[T]) -> Future[T]:
         """Queue work; the future is done when its transaction is on disk."""
@@ -75,9 +80,11 @@ class Database:
         with contextlib.closing(connection):
             while batch := self._next_batch():
                 # Whoever gave up waiting gets nothing done; from here on nobody can.
-                _commit(
-                    connection, [each for each in batch if each[1].set_running_or_notify_cancel()]
-                )
+                wanted = [each for each in batch if each[1].set_running_or_notify_cancel()]
+                before = connection.total_changes
+                _commit(connection, wanted)
+                if connection.total_changes != before:
+                    self._on_commit()
 
     def _next_batch(self) -> "list[tuple[Work[Any], Future[Any]]]":
         """Return what waits, at least one piece; nothing when the database is to be closed."""
@@ -119,6 +126,10 @@ def _commit(connection: sqlite3.Connection, batch: list[tuple[Work[Any], "Future
             future.set_result(result)
         else:
             future.set_exception(problem)
+
+
+def _nobody() -> None:
+    """Nobody wants to hear of commits."""
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -19,10 +19,12 @@ import h11
 
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
-from skerry_lab.routes import Answer, Request
+from skerry_lab.routes import Answer, Request, Stream
 from skerry_lab.tls import client_chain
 
-Handle = Callable[[Request], Awaitable[Answer]]
+Handle = Callable[[Request], Awaitable[Answer | Stream]]
+Upgrade = Callable[[Request, asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
+"""Takes a connection over: the request that asked for it, and what came after its head."""
 
 _READ_BYTES = 64 * 1024
 _MAX_QUERY_FIELDS = 64
@@ -45,8 +47,16 @@ class HttpLimits:
 class HttpServer:
     """Serves connections of an asyncio server."""
 
-    def __init__(self, handle: Handle, limits: HttpLimits, clock: Clock, log: Logger) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        limits: HttpLimits,
+        clock: Clock,
+        log: Logger,
+        upgrade: Upgrade | None = None,
+    ) -> None:
         self._handle = handle
+        self._upgrade = upgrade
         self._limits = limits
         self._clock = clock
         self._log = log
@@ -60,7 +70,10 @@ class HttpServer:
             return
         self._open.add(task)
         try:
-            await _Connection(reader, writer, self._handle, self._limits, self._clock).serve()
+            connection = _Connection(reader, writer, self._handle, self._limits, self._clock)
+            taken_over = await connection.serve(can_upgrade=self._upgrade is not None)
+            if taken_over is not None and self._upgrade is not None:
+                await self._upgrade(taken_over, reader, writer, connection.unread)
         except (OSError, TimeoutError, h11.ProtocolError) as error:
             self._log.debug("connection ended", reason=type(error).__name__)
         except asyncio.CancelledError:
@@ -97,19 +110,31 @@ class _Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._chain = client_chain(writer.get_extra_info("ssl_object"))
 
-    async def serve(self) -> None:
+    @property
+    def unread(self) -> bytes:
+        """What was received after the last request."""
+        return self._http.trailing_data[0]
+
+    async def serve(self, *, can_upgrade: bool) -> Request | None:
+        """Answer requests until the end, or return the one that asks for a WebSocket."""
         seconds = self._limits.head_seconds
         while True:
             try:
                 request = await self._request(seconds)
             except h11.RemoteProtocolError as error:
                 await self._refuse(error)
-                return
+                return None
             if request is None:
-                return
-            await self._send(await self._handle(request))
+                return None
+            if can_upgrade and request.headers.get("upgrade", "").lower() == "websocket":
+                return request
+            answer = await self._handle(request)
+            if isinstance(answer, Stream):
+                await self._stream(answer)
+            else:
+                await self._send(answer)
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-                return
+                return None
             self._http.start_next_cycle()
             seconds = self._limits.keep_alive_seconds
 
@@ -156,11 +181,7 @@ class _Connection:
                     pass
 
     async def _send(self, answer: Answer, *, close: bool = False) -> None:
-        headers = [
-            ("date", format_datetime(self._clock.now(), usegmt=True)),
-            *answer.headers.items(),
-            ("content-length", str(len(answer.body))),
-        ]
+        headers = [*self._headers(answer), ("content-length", str(len(answer.body)))]
         if close:
             headers.append(("connection", "close"))
         head = h11.Response(status_code=answer.status, headers=headers)
@@ -168,6 +189,18 @@ class _Connection:
         if answer.body:
             data += self._http.send(h11.Data(data=answer.body)) or b""
         await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
+
+    async def _stream(self, answer: Stream) -> None:
+        head = h11.Response(status_code=answer.status, headers=self._headers(answer))
+        await self._write(self._http.send(head))
+        async with contextlib.aclosing(answer.chunks) as chunks:
+            async for chunk in chunks:
+                await self._write(self._http.send(h11.Data(data=chunk)))
+        await self._write(self._http.send(h11.EndOfMessage()))
+
+    def _headers(self, answer: Answer | Stream) -> list[tuple[str, str]]:
+        now = format_datetime(self._clock.now(), usegmt=True)
+        return [("date", now), *answer.headers.items()]
 
     async def _write(self, data: bytes | None) -> None:
         self._writer.write(data or b"")

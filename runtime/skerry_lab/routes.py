@@ -6,8 +6,9 @@ slash or a `$`. Several APIs share one port: their paths differ, so one list of 
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 
@@ -45,25 +46,45 @@ class Answer:
         )
 
 
+@dataclass(frozen=True)
+class Stream:
+    """An answer whose body goes on: each chunk is sent as it comes, until the client has gone."""
+
+    chunks: AsyncGenerator[bytes, None]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
 Handler = Callable[..., Answer]
+LiveHandler = Callable[..., Awaitable[Answer | Stream]]
+H = TypeVar("H")
 
 
 @dataclass(frozen=True)
-class Route:
-    """A method and a path such as `/devices/{device_id}`, answered by `handler(request, **ids)`."""
-
+class _AnyRoute(Generic[H]):
     method: str
     path: str
-    handler: Handler
+    handler: H
 
 
-class Router:
+class Route(_AnyRoute[Handler]):
+    """A method and a path such as `/devices/{device_id}`, answered by `handler(request, **ids)`.
+
+    The handler runs on the database's thread, in a transaction of its own.
+    """
+
+
+class LiveRoute(_AnyRoute[LiveHandler]):
+    """The same for a handler that runs on the server's loop: it may wait, and may not block."""
+
+
+class Router(Generic[H]):
     """Finds the handler of a request."""
 
-    def __init__(self, routes: list[Route]) -> None:
+    def __init__(self, routes: Sequence[_AnyRoute[H]]) -> None:
         self._routes = [(_pattern(route.path), route) for route in routes]
 
-    def find(self, request: Request) -> tuple[Handler, dict[str, str]] | None:
+    def find(self, request: Request) -> tuple[H, dict[str, str]] | None:
         """Return handler and decoded path parameters, None when no route has path and method."""
         for pattern, route in self._routes:
             if route.method == request.method and (match := pattern.fullmatch(request.path)):

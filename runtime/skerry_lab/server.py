@@ -1,51 +1,51 @@
-"""The running lab: database, authority and the TLS server of one data folder.
+"""The running lab: the TLS servers of one data folder.
 
-On disk (the folder is 0700):
+On disk, beside what the store keeps there:
 
     DIR/
-      lab.db server.pem    0600: everything the lab knows; the server's key and chain, made from it
-      ca.pem               0644: the root to trust
       lab.lock             held by the one server of the folder
+      lab.json             0600: {"pid", "hub", "https_port", "mqtt_port"} while it serves
 
 The asyncio loop runs in a thread of its own; a request is answered on the database's thread.
 """
 
 import asyncio
-import errno
 import fcntl
+import json
 import os
-import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.files import state_folder, write_atomic
 from skerry.base.log import get_logger
-from skerry.wire.tpm_credential import make_import_blob
-from skerry_lab import authority
-from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
-from skerry_lab.database import Database
+from skerry_lab.cloud import Names
 from skerry_lab.dps.model import Enrollment, checked
 from skerry_lab.dps.service import DpsSettings
-from skerry_lab.errors import AddressInUseError, LabError
+from skerry_lab.errors import LabError
 from skerry_lab.http import HttpLimits, HttpServer
-from skerry_lab.registry.model import Authentication, Device, Module
-from skerry_lab.routes import Answer, Request
+from skerry_lab.listen import BACKLOG, LOOPBACK, listen
+from skerry_lab.live import Live
+from skerry_lab.store import (
+    SERVER_FILE,
+    LabRegistry,
+    Store,
+    device_connection_string,
+    make_folder,
+)
 from skerry_lab.tls import server_context
 
-T = TypeVar("T")
+RUNNING_FILE = "lab.json"
 
-LOOPBACK = ("127.0.0.1", "::1")
-DATABASE, ROOT_FILE, _SERVER_FILE, _LOCK_FILE = "lab.db", "ca.pem", "server.pem", "lab.lock"
+_LOCK_FILE = "lab.lock"
 _STANDARD_PORT = 443
-_BACKLOG = 512
 _SHUTDOWN_SECONDS = 2.0
 
 
@@ -60,110 +60,11 @@ class LabSettings:
 
     hosts: Sequence[str] = LOOPBACK
     https_port: int = 0
+    mqtt_port: int = 0
     names: tuple[str, ...] = ()
     dps: DpsSettings = field(default_factory=DpsSettings)
     http: HttpLimits = field(default_factory=HttpLimits)
     renewal_seconds: float = 86400.0
-
-
-class Store:
-    """The data of a lab, opened; the server, the verbs and tests work through it."""
-
-    def __init__(
-        self,
-        data_dir: Path,
-        *,
-        names: Names | None = None,
-        settings: DpsSettings | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Open a folder, which is made if it is missing; `names` None are those of the last start.
-
-        Raises: LabError.
-        """
-        make_folder(data_dir)
-        self.data_dir = data_dir
-        self._database = Database(data_dir / DATABASE, SCHEMAS)
-        self._clock = clock or SystemClock()
-        self.cloud = self._database.run(
-            lambda connection: open_cloud(
-                connection,
-                clock=self._clock,
-                log=get_logger("lab"),
-                names=names,
-                wrap=make_import_blob,
-                settings=settings or DpsSettings(),
-            )
-        )
-
-    def renew(self, names: Sequence[str]) -> authority.Authority:
-        """Make or renew root and server certificate, and write their files."""
-        made = self._database.run(
-            lambda connection: authority.ensure(connection, names, self._clock.now())
-        )
-        server = (made.server.key_pem + made.server.chain_pem).encode()
-        write_atomic(self.data_dir / _SERVER_FILE, server, mode=0o600)
-        write_atomic(self.data_dir / ROOT_FILE, made.root.chain_pem.encode(), mode=0o644)
-        return made
-
-    def do(self, work: Callable[[Cloud], T]) -> T:
-        """Run work on the database's thread, in one transaction."""
-        return self._database.run(lambda _: work(self.cloud))
-
-    async def answer(self, request: Request) -> Answer:
-        """Answer a request; what refuses it has stored nothing."""
-        try:
-            return await asyncio.wrap_future(
-                self._database.submit(lambda _: self.cloud.answer(request))
-            )
-        except Exception as error:
-            return self.cloud.refusal(error)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
-
-
-class LabRegistry:
-    """The registry, to be used from any thread."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def create_device(
-        self,
-        device_id: str,
-        *,
-        edge: bool = True,
-        authentication: Authentication | None = None,
-    ) -> Device:
-        """Register a device, with new keys unless it is told how it authenticates."""
-
-        def work(cloud: Cloud) -> Device:
-            auth = authentication or cloud.registry.fresh_keys()
-            return cloud.registry.put_device(Device(device_id, auth, edge=edge))
-
-        return self._store.do(work)
-
-    def update_device(self, device: Device) -> Device:
-        """Replace a device, whatever its version."""
-        return self._store.do(lambda cloud: cloud.registry.put_device(device, "*"))
-
-    def device(self, device_id: str) -> Device:
-        """Return a device. Raises: HubError 404."""
-        return self._store.do(lambda cloud: cloud.registry.device(device_id))
-
-    def modules(self, device_id: str) -> list[Module]:
-        """Return the modules of a device."""
-        return self._store.do(lambda cloud: cloud.registry.store.modules(device_id))
-
-    def delete_device(self, device_id: str) -> None:
-        """Remove a device and its modules. Raises: HubError 404."""
-        self._store.do(lambda cloud: cloud.registry.delete_device(device_id))
-
-    def trust(self, name: str, pem: str) -> None:
-        """Trust an authority for devices of type `certificateAuthority`."""
-        self._store.do(lambda cloud: cloud.registry.store.put_certificate(name, pem))
 
 
 class Lab:
@@ -177,21 +78,23 @@ class Lab:
         self._clock = clock or SystemClock()
         self._log = get_logger("lab")
         self.https_port = self._settings.https_port
+        self.mqtt_port = self._settings.mqtt_port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Open the folder and listen, after a stop at the same port.
+        """Open the folder and listen, after a stop at the same ports.
 
         Raises: LabError, AddressInUseError.
         """
         with ExitStack() as undo:
             make_folder(self._data_dir)
             undo.callback(os.close, _lock(self._data_dir / _LOCK_FILE))
-            self._sockets = _listen(self._settings.hosts, self.https_port)
-            for sock in self._sockets:
+            hosts = self._settings.hosts
+            self._https = listen(hosts, self.https_port, "--https-port")
+            for sock in self._https:
                 undo.callback(sock.close)
-            self.https_port = self._sockets[0].getsockname()[1]
+            self.https_port = self._https[0].getsockname()[1]
             state_folder(self._data_dir)  # clears what a killed lab left
             self.store = Store(
                 self._data_dir, names=self.names, settings=self._settings.dps, clock=self._clock
@@ -199,15 +102,16 @@ class Lab:
             undo.callback(self.store.close)
             self.authority = self.store.renew(self._settings.names)
             self.registry = LabRegistry(self.store)
-            self._context = server_context(self._data_dir / _SERVER_FILE)
+            self._context = server_context(self._data_dir / SERVER_FILE)
             self._serve_in_thread()
+            undo.callback(self._thread.join)
+            undo.callback(self._end)
+            self._write_running()
+            undo.callback((self._data_dir / RUNNING_FILE).unlink, missing_ok=True)
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
         """End all connections and close the database; everything answered is on disk."""
-        if self._loop is not None and self._ended is not None:
-            self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
         self._undo.close()
 
     def __enter__(self) -> Self:
@@ -257,6 +161,19 @@ class Lab:
         """Return what a device's `provisioning.connection_string` is set to."""
         return device_connection_string(self.registry.device(device_id), self.hub_name)
 
+    def _end(self) -> None:
+        if self._loop is not None and self._ended is not None:
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    def _write_running(self) -> None:
+        facts = {
+            "pid": os.getpid(),
+            "hub": self.hub_name,
+            "https_port": self.https_port,
+            "mqtt_port": self.mqtt_port,
+        }
+        write_atomic(self._data_dir / RUNNING_FILE, json.dumps(facts).encode(), mode=0o600)
+
     def _serve_in_thread(self) -> None:
         started: Future[None] = Future()
 
@@ -276,7 +193,8 @@ class Lab:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._connection_lost)
         self._loop, self._ended = loop, asyncio.Event()
-        http = HttpServer(self.store.answer, self._settings.http, self._clock, self._log)
+        live = Live(self.store, self._log)
+        http = HttpServer(live.answer, self._settings.http, self._clock, self._log)
         servers = [
             await asyncio.start_server(
                 http.connected,
@@ -284,16 +202,18 @@ class Lab:
                 ssl=self._context,
                 ssl_handshake_timeout=self._settings.http.head_seconds,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
             )
-            for sock in self._sockets
+            for sock in self._https
         ]
-        renewal = asyncio.create_task(self._renew())
+        tasks = [asyncio.create_task(self._renew()), asyncio.create_task(live.run())]
         started.set_result(None)
         await self._ended.wait()
-        renewal.cancel()
+        for task in tasks:
+            task.cancel()
         for server in servers:
             server.close()
+        live.links.close("the lab stops")
         await http.close()
 
     async def _renew(self) -> None:
@@ -301,7 +221,7 @@ class Lab:
             await asyncio.sleep(self._settings.renewal_seconds)
             try:
                 await asyncio.to_thread(self.store.renew, self._settings.names)
-                self._context.load_cert_chain(self._data_dir / _SERVER_FILE)
+                self._context.load_cert_chain(self._data_dir / SERVER_FILE)
             except (LabError, OSError) as error:
                 self._log.error("the server's certificate is not renewed", reason=error)
 
@@ -314,21 +234,6 @@ class Lab:
             self._log.error("the loop reports", what=context.get("message"), error=repr(error))
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder of a lab, private. Raises: LabError."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise LabError(f"{path} cannot be the lab's folder: {error.strerror}") from error
-
-
-def device_connection_string(device: Device, host: str) -> str:
-    """Return the connection string of a device with a key, `x509=true` for any other."""
-    start = f"HostName={host};DeviceId={device.device_id};"
-    key = device.authentication.primary_key
-    return start + (f"SharedAccessKey={key}" if key else "x509=true")
-
-
 def _lock(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -339,51 +244,3 @@ def _lock(path: Path) -> int:
             f"a lab already runs on {path.parent}; stop it or use another --data folder"
         ) from error
     return descriptor
-
-
-def _listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    try:
-        for host in hosts:
-            try:
-                sock = _bind(host, port)
-            except OSError as error:
-                missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-                if missing and sockets and tuple(hosts) == LOOPBACK:
-                    continue  # a machine without IPv6
-                raise _refusal(host, port, error) from error
-            sockets.append(sock)
-            port = sock.getsockname()[1]
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-        # Now and not in the loop: of two labs at once the second one learns it here.
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _refusal(host: str, port: int, error: OSError) -> LabError:
-    if error.errno == errno.EADDRINUSE:
-        return AddressInUseError(
-            f"port {port} of {host} is taken by another program; stop it or use --https-port"
-        )
-    if error.errno == errno.EACCES:
-        return LabError(
-            f"port {port} of {host} is for root only; run as root or use --https-port 8443"
-        )
-    return LabError(f"the lab cannot listen on {host!r} port {port}: {error.strerror}")

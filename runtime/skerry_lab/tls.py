@@ -50,9 +50,9 @@ def server_context(certificate_file: Path) -> ssl.SSLContext:
     return context
 
 
-def client_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    """Return what the client showed, DER, leaf first; nothing when it showed none."""
-    if connection.getpeercert(binary_form=True) is None:
+def client_chain(connection: ssl.SSLObject | None) -> tuple[bytes, ...]:
+    """Return what the client showed, DER, leaf first; nothing when it showed none, or no TLS."""
+    if connection is None or connection.getpeercert(binary_form=True) is None:
         return ()
     # Public from Python 3.13 on, where it gives bytes.
     inner = cast("_Chained", getattr(connection, "_sslobj", connection))

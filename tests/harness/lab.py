@@ -22,7 +22,7 @@ from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import ApiError
 from skerry_lab.routes import Answer, Request
-from skerry_lab.server import LabRegistry, Store
+from skerry_lab.store import LabRegistry, Store
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HUB = "hub.example"

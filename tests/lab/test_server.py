@@ -23,7 +23,8 @@ from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.errors import AddressInUseError, LabError
 from skerry_lab.http import HttpLimits
 from skerry_lab.registry.model import Authentication, AuthType
-from skerry_lab.server import DATABASE, Lab, LabSettings
+from skerry_lab.server import Lab, LabSettings
+from skerry_lab.store import DATABASE
 
 NOW = datetime.now(UTC)
 VERSION = "api-version=2017-11-08-preview"

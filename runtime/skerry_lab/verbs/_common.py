@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from skerry_lab.errors import LabError
-from skerry_lab.server import Store
+from skerry_lab.store import Store
 
 Run = Callable[[argparse.Namespace], int]
 

@@ -12,7 +12,7 @@ from skerry_lab.registry.model import (
     authentication_from,
     checked_id,
 )
-from skerry_lab.server import device_connection_string
+from skerry_lab.store import device_connection_string
 from skerry_lab.verbs._common import add_command, add_group, opened, show, show_list, switch
 
 _METHODS = {

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from skerry_lab.server import ROOT_FILE
+from skerry_lab.store import ROOT_FILE
 from skerry_lab.verbs._common import add_command, opened, show
 
 

@@ -8,7 +8,9 @@ import threading
 
 from skerry.base import log
 from skerry_lab.dps.service import DpsSettings
-from skerry_lab.server import LOOPBACK, ROOT_FILE, Lab, LabSettings
+from skerry_lab.listen import LOOPBACK
+from skerry_lab.server import Lab, LabSettings
+from skerry_lab.store import ROOT_FILE
 from skerry_lab.verbs._common import add_command, show
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only when the operator names the machine
