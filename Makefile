@@ -31,7 +31,7 @@ release: test
 
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --extra factory --extra dev --extra tpm --extra pkcs11 \
+	  --no-emit-find-links --extra factory --extra lab --extra dev --extra tpm --extra pkcs11 \
 	  --custom-compile-command "make lock" -o requirements/dev.lock pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" -o requirements/sdk.lock requirements/sdk.in
