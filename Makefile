@@ -18,7 +18,7 @@ test: setup
 # A fuzz run is bounded by time, not by work, so the cores share the targets.
 soak: setup
 	@SKERRY_COUNTS=full $(BIN)/pytest -m "$(ALL_TIERS)" --ignore tests/fuzz
-	@SKERRY_COUNTS=full $(BIN)/pytest -n auto tests/fuzz
+	@SKERRY_COUNTS=full $(BIN)/pytest -m faults -n auto tests/fuzz
 
 check: setup
 	@$(HARNESS).lint --with-tests
