@@ -89,6 +89,8 @@ class FakeWorkload:
 
     def _trust_bundle(self, _request: Request) -> Response:
         self._refuse("trust-bundle")
+        if "trust-bundle" in self.answers:
+            return Response.json(self.answers["trust-bundle"])
         return Response.json({"certificate": (self.trusted or self.authority).pem})
 
     def _identity(self, _request: Request, name: str) -> Response:
@@ -107,6 +109,8 @@ class FakeWorkload:
 
     def _sign(self, request: Request, name: str, generation: str) -> Response:
         self._refuse("sign")
+        if "sign" in self.answers:
+            return Response.json(self.answers["sign"])
         if (name, generation) != (self.module, self.generation):
             raise HttpError(403, "forbidden")
         data = base64.b64decode(str(request.json_object()["data"]))
