@@ -15,10 +15,8 @@ test: setup
 	@$(HARNESS).lint
 	@SKERRY_COUNTS=reduced $(BIN)/pytest -m "$(ALL_TIERS)"
 
-# A fuzz run is bounded by time, not by work, so the cores share the targets.
 soak: setup
-	@SKERRY_COUNTS=full $(BIN)/pytest -m "$(ALL_TIERS)" --ignore tests/fuzz
-	@SKERRY_COUNTS=full $(BIN)/pytest -m faults -n auto tests/fuzz
+	@SKERRY_COUNTS=full $(BIN)/pytest -m "$(ALL_TIERS)"
 
 check: setup
 	@$(HARNESS).lint --with-tests

@@ -93,7 +93,7 @@ class House:
 
     @property
     def state(self) -> Path:
-        return self.folder / "edged" / "state"
+        return self.folder / "st"  # short: its sockets have to fit 107 characters
 
     @property
     def images(self) -> Path:
