@@ -8,8 +8,10 @@ HARNESS := PYTHONPATH=tests $(BIN)/python -m harness
 setup:
 	@tools/setup
 
+# DEMO=standalone: a device with no cloud.
+DEMO := tpm
 demo: setup
-	@$(BIN)/skerry-factory demo
+	@$(BIN)/skerry-factory demo --identity $(DEMO)
 
 test: setup
 	@$(HARNESS).lint

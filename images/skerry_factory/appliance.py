@@ -101,6 +101,13 @@ class BootedAppliance:
         pss_kib: dict[str, int] = json.loads(done.stdout)
         return 1024 * sum(pss_kib.values())
 
+    def endorsement_key(self) -> str | None:
+        done = self.run("sudo skerry tpm show --output json")
+        if done.returncode != 0:
+            return None
+        key: str = json.loads(done.stdout)["endorsement_key"]
+        return key
+
     def identity(self) -> Identity | None:
         told = self.probe("edgeAgent")
         if told is None or told.identity is None or told.provisioning is None:

@@ -30,6 +30,13 @@ def register(subparsers: "Subparsers") -> None:
         run,
         help="build, stamp, boot and check an appliance; leaves nothing running",
     )
+    parser.add_argument(
+        "--identity",
+        choices=("tpm", "standalone"),
+        default="tpm",
+        help="how the device comes by its identity: by its TPM and the DPS of a lab cloud on this "
+        "machine (default), or as its config.toml says",
+    )
     parser.add_argument("--image", default=IMAGE, metavar="ID", help=f"default: {IMAGE}")
     parser.add_argument(
         "--config",
@@ -47,7 +54,7 @@ def register(subparsers: "Subparsers") -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the demonstration; exit status 1 when a step failed."""
     from skerry_factory.definition import find_definition
-    from skerry_factory.demo import Patience, run_demo, table
+    from skerry_factory.demo import Method, Patience, run_demo, table
     from skerry_factory.demo_parts import RealParts
     from skerry_factory.paths import Checkout
     from skerry_factory.validate import shown
@@ -58,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     progress = progress_of_terminal()
     parts = RealParts(
         definition=find_definition(options.image, checkout),
+        method=Method(options.identity),
         config=config,
         device=options.name or hostname or DEVICE,
         out=options.out or checkout.output / options.image,

@@ -1,14 +1,16 @@
 """The demonstration: from an image definition to a validated appliance, step by step, in one table.
 
-The steps and their order are here; what builds, boots and logs in is passed in as `Parts`. A step
-that fails ends the demonstration: the rest is not tried, the machine is stopped, and the last lines
-of its console are part of the result. `run_demo` leaves nothing running, however it ends.
+The device proves itself by its TPM to the DPS of a lab on this machine, or stands alone. The steps
+and their order are here; what builds, serves, boots and logs in is passed in as `Parts`. A step
+that fails ends the demonstration: the rest is not tried, machine and lab are stopped, and the last
+lines of the console are part of the result. `run_demo` leaves nothing running, however it ends.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from skerry_factory.errors import FactoryError
@@ -19,6 +21,13 @@ SENSOR = "sample-sensor"
 READINGS = 3
 
 T = TypeVar("T")
+
+
+class Method(StrEnum):
+    """How the device comes by its identity."""
+
+    TPM = "tpm"
+    STANDALONE = "standalone"
 
 
 class PatienceEnded(FactoryError):
@@ -51,6 +60,11 @@ class Identity:
     device_id: str
     edge_ca_until: str | None
 
+    @property
+    def how(self) -> str:
+        """Where the identity comes from, in words."""
+        return "key in keyd" if self.source == "standalone" else f"{self.source}, key in the TPM"
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -67,6 +81,9 @@ class Appliance(Protocol):
     def how(self) -> str:
         """How it runs, in words: with KVM, or emulated and why."""
 
+    def endorsement_key(self) -> str | None:
+        """What the device shows of its TPM (base64), or None while it does not answer."""
+
     def identity(self) -> Identity | None:
         """What the device is, or None while it does not know or does not answer."""
 
@@ -78,8 +95,22 @@ class Appliance(Protocol):
     def console_tail(self) -> str: ...
 
 
+class Cloud(Protocol):
+    """A lab cloud that serves on this machine."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its address, as the device has it."""
+
+    def enrol(self, device: str, endorsement_key: str) -> None:
+        """Let a device register that shows the TPM of this endorsement key (base64)."""
+
+
 class Parts(Protocol):
     """What a demonstration is made of."""
+
+    @property
+    def method(self) -> Method: ...
 
     @property
     def image(self) -> str: ...
@@ -90,7 +121,11 @@ class Parts(Protocol):
     def build(self) -> str:
         """Build the image; returns its facts in words."""
 
-    def stamp(self) -> None: ...
+    def cloud(self) -> AbstractContextManager[Cloud]:
+        """Start a lab; leaving the context stops it."""
+
+    def stamp(self) -> None:
+        """Make the device's disk, for the cloud that was started or to stand alone."""
 
     def boot(self, step: Step) -> AbstractContextManager[Appliance]:
         """Boot the stamped disk until one can log in; leaving the context stops the machine."""
@@ -144,20 +179,40 @@ def run_demo(parts: Parts, progress: Progress, patience: Patience) -> Demo:
     try:
         with _step(demo, Progress.silent(), "build", parts.image) as step:  # it shows its own
             step.done_as(parts.build())
-        with _step(demo, progress, "stamp", parts.device):
-            parts.stamp()
         with ExitStack() as running:
+            cloud = None
+            if parts.method is Method.TPM:
+                with _step(demo, progress, "cloud", "skerry-lab") as step:
+                    cloud = running.enter_context(parts.cloud())
+                    step.done_as(f"IoT Hub and DPS at {cloud.endpoint}")
+            with _step(demo, progress, "stamp", parts.device):
+                parts.stamp()
             with _step(demo, progress, "boot", "QEMU, OVMF, TPM 2.0") as step:
                 appliance = running.enter_context(parts.boot(step))
                 step.done_as(appliance.how)
-            _watch(demo, progress, appliance, patience)
+            _watch(demo, progress, appliance, patience, cloud, parts.device)
     except FactoryError as error:
         demo.problem = str(error)
     return demo
 
 
-def _watch(demo: Demo, progress: Progress, appliance: Appliance, patience: Patience) -> None:
+def _watch(
+    demo: Demo,
+    progress: Progress,
+    appliance: Appliance,
+    patience: Patience,
+    cloud: Cloud | None,
+    device: str,
+) -> None:
     try:
+        if cloud is not None:
+            with _step(demo, progress, "enrol", device) as step:
+                step.waits_for("the endorsement key of its TPM")
+                seconds = patience.identity_seconds
+                silent = "the device does not show its TPM"
+                key = patience.wait_until(appliance.endorsement_key, seconds, silent)
+                cloud.enrol(device, key)
+                step.done_as("endorsement key of its TPM")
         _identity(demo, progress, appliance, patience)
         _workload(demo, progress, appliance, patience)
         _validate(demo, progress, appliance)
@@ -167,15 +222,15 @@ def _watch(demo: Demo, progress: Progress, appliance: Appliance, patience: Patie
 
 
 def _identity(demo: Demo, progress: Progress, appliance: Appliance, patience: Patience) -> None:
-    with _step(demo, progress, "identity", "standalone") as step:
-        step.waits_for("the device key, the device certificate and the edge CA")
+    with _step(demo, progress, "identity", "of the device") as step:
+        step.waits_for("the device's identity and the edge CA")
 
         def found() -> Identity | None:
             known = appliance.identity()
             return known if known is not None and known.edge_ca_until is not None else None
 
         known = patience.wait_until(found, patience.identity_seconds, "the device has no identity")
-        step.done_as(f"device key in keyd, edge CA until {known.edge_ca_until}")
+        step.done_as(f"{known.how}, edge CA until {known.edge_ca_until}")
 
 
 def _workload(demo: Demo, progress: Progress, appliance: Appliance, patience: Patience) -> None:

@@ -2,6 +2,7 @@
 
     out/demo/id_ed25519, .pub   key of this demonstration, made anew each time
     out/demo/report.html        result of the validation, with junit.xml and the SSH configuration
+    out/demo/lab/               the lab cloud of this demonstration, see demo_cloud.py
 
 The stamped disk stays in the image's folder, for `skerry-factory boot`; the machine writes into an
 overlay that ends with it.
@@ -17,6 +18,8 @@ from skerry_factory.boot import Machine
 from skerry_factory.build import BuildResult, build_image
 from skerry_factory.command import run_command
 from skerry_factory.definition import Definition
+from skerry_factory.demo import Method
+from skerry_factory.demo_cloud import LabCloud, running_lab
 from skerry_factory.progress import Progress, Step
 from skerry_factory.qemu import kvm_is_usable
 from skerry_factory.stamp import Seed, StampedDevice, stamp
@@ -29,12 +32,14 @@ class RealParts:
     """Builds, stamps and boots with the factory itself."""
 
     definition: Definition
+    method: Method
     config: Path
     device: str
     out: Path
     cache: Path
     folder: Path
     progress: Progress
+    lab: LabCloud | None = None
     stamped: StampedDevice | None = None
 
     @property
@@ -45,10 +50,16 @@ class RealParts:
         result = build_image(self.definition, self.out, self.cache, self.progress)
         return described(result)
 
+    @contextmanager
+    def cloud(self) -> Iterator[LabCloud]:
+        with running_lab(self.folder / "lab") as self.lab:
+            yield self.lab
+
     def stamp(self) -> None:
         key = make_key(self.folder)
         public = key.with_suffix(".pub")
-        self.stamped = stamp(self.out, Seed(self.device, self.config, [public]))
+        seed = Seed(self.device, self.config, [public])
+        self.stamped = stamp(self.out, seed if self.lab is None else self.lab.seed(seed))
 
     @contextmanager
     def boot(self, step: Step) -> Iterator[BootedAppliance]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_factory.demo import Demo, Identity, Patience, Workload, run_demo
+from skerry_factory.demo import Demo, Identity, Method, Patience, Workload, run_demo
 from skerry_factory.errors import FactoryError
 from skerry_factory.progress import Progress, Step
 from skerry_factory.validate import Check, Validation
@@ -32,10 +32,14 @@ class Scripted:
     workloads: list[Workload | None] = field(default_factory=lambda: [WORKING])
     checks: Validation = field(default_factory=lambda: validation("passed", "passed"))
     fails_at: str = ""
+    method: Method = Method.STANDALONE
+    endorsement_keys: list[str | None] = field(default_factory=lambda: ["AAE="])
+    endpoint: str = "https://10.0.2.2:8443"
     image: str = "debian-13-amd64"
     device: str = "pump-station-7"
     how: str = "no usable KVM: emulated"
     calls: list[str] = field(default_factory=list)
+    enrolled: tuple[str, str] = ("", "")
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -45,6 +49,23 @@ class Scripted:
     def build(self) -> str:
         self._called("build")
         return "643 MB, 412 packages"
+
+    @contextmanager
+    def cloud(self) -> "Iterator[Scripted]":
+        self._called("cloud")
+        try:
+            yield self
+        finally:
+            self.calls.append("stop the cloud")
+
+    def enrol(self, device: str, endorsement_key: str) -> None:
+        self._called("enrol")
+        self.enrolled = (device, endorsement_key)
+
+    def endorsement_key(self) -> str | None:
+        self._called("tpm")
+        keys = self.endorsement_keys
+        return keys.pop(0) if len(keys) > 1 else keys[0]
 
     def stamp(self) -> None:
         self._called("stamp")
@@ -96,6 +117,37 @@ def test_a_good_run_goes_through_every_step() -> None:
     assert demo.rows[4].outcome == "running, 3 readings"
     assert demo.rows[5].outcome == "2 checks, report: report.html"
     assert parts.calls[-1] == "stop"
+
+
+def test_with_a_cloud_the_device_is_enrolled_by_its_tpm() -> None:
+    """The lab serves before the disk is stamped and ends after the machine."""
+    by_dps = Identity("dps", "pump-station-7", "2027-11-23")
+    parts = Scripted(method=Method.TPM, endorsement_keys=[None, "AAE="], identities=[None, by_dps])
+    demo, shown = demonstrate(parts)
+    assert demo.done
+    steps = ["build", "cloud", "stamp", "boot", "enrol", "identity", "workload", "validate"]
+    assert [row.step for row in demo.rows] == steps
+    assert demo.rows[1].outcome == "IoT Hub and DPS at https://10.0.2.2:8443"
+    assert demo.rows[5].outcome == "dps, key in the TPM, edge CA until 2027-11-23"
+    assert parts.enrolled == ("pump-station-7", "AAE=")
+    assert "waiting for the endorsement key of its TPM" in shown
+    assert parts.calls[-2:] == ["stop", "stop the cloud"]
+
+
+@pytest.mark.parametrize("step", ["cloud", "stamp", "boot", "tpm", "enrol"])
+def test_a_cloud_never_stays_behind(step: str) -> None:
+    """Whatever fails, the lab is stopped if it was started."""
+    parts = Scripted(method=Method.TPM, fails_at=step)
+    demo, _ = demonstrate(parts)
+    assert demo.problem == f"{step} went wrong"
+    assert parts.calls[-1] == ("cloud" if step == "cloud" else "stop the cloud")
+
+
+def test_a_tpm_that_is_never_shown_ends_it() -> None:
+    """Within the time that an identity may take."""
+    demo, _ = demonstrate(Scripted(method=Method.TPM, endorsement_keys=[None]))
+    assert demo.problem == "the device does not show its TPM after 0 s"
+    assert demo.console == "last words of the console"
 
 
 def test_it_waits_until_the_device_is_ready() -> None:

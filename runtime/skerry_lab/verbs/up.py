@@ -35,6 +35,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="address to listen on (default: loopback, or all with --host)",
     )
     parser.add_argument("--https-port", type=_port, default=443, metavar="PORT")
+    parser.add_argument("--mqtt-port", type=_port, default=8883, metavar="PORT")
     parser.add_argument(
         "--registrations-per-minute",
         type=int,
@@ -49,6 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = LabSettings(
         hosts=tuple(options.listen) or _hosts(options.host),
         https_port=options.https_port,
+        mqtt_port=options.mqtt_port,
         names=tuple(options.host),
         dps=DpsSettings(registrations_per_minute=options.registrations_per_minute),
     )
