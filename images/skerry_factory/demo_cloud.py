@@ -21,7 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import skerry
 from skerry.config import emit
+from skerry.config.build import OWN_IMAGES
 from skerry_factory.command import bound_command, run_command
 from skerry_factory.errors import FactoryError
 from skerry_factory.stamp import Seed
@@ -60,7 +62,9 @@ class LabCloud:
         return replace(seed, config=config, secrets=secrets)
 
     def _cloudy(self, tables: dict[str, Any], device: str) -> dict[str, Any]:
-        agent = {"name": "edgeAgent", **tables.get("agent", {})}
+        image = {"image": f"{OWN_IMAGES}agent:{skerry.__version__}"}
+        own = {"name": "edgeAgent", "type": "docker", "config": image}
+        agent = {**own, **tables.get("agent", {})}
         # The port of the SDKs may be taken, or not ours to take.
         agent["env"] = {**agent.get("env", {}), "UpstreamPort": str(self.mqtt_port)}
         return {
