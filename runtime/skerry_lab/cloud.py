@@ -20,6 +20,11 @@ from skerry_lab.dps.attestation import Attestor, Wrap
 from skerry_lab.dps.service import DpsSettings, Provisioning
 from skerry_lab.dps.store import DpsStore
 from skerry_lab.errors import ApiError
+from skerry_lab.messages import log as message_log
+from skerry_lab.messages import queue as message_queue
+from skerry_lab.messages import records as message_records
+from skerry_lab.messages.model import MessageSettings
+from skerry_lab.messages.service import Messages
 from skerry_lab.outbox import SCHEMA as OUTBOX_SCHEMA
 from skerry_lab.outbox import Outbox
 from skerry_lab.registry import store as registry_store
@@ -37,6 +42,9 @@ SCHEMAS = {
     "outbox": OUTBOX_SCHEMA,
     "registry": registry_store.SCHEMA,
     "dps": dps_store.SCHEMA,
+    "telemetry": message_log.SCHEMA,
+    "c2d": message_queue.SCHEMA,
+    "records": message_records.SCHEMA,
 }
 """Domain -> its scripts; a change is one more script, never an edit."""
 
@@ -69,6 +77,7 @@ class Cloud:
     log: Logger = field(repr=False)
     outbox: Outbox = field(repr=False)
     access: Access = field(repr=False)
+    messages: Messages = field(repr=False)
     router: Router[Handler] = field(repr=False)
 
     def answer(self, request: Request) -> Answer:
@@ -98,6 +107,7 @@ def open_cloud(
     names: Names | None,
     wrap: Wrap,
     settings: DpsSettings,
+    messages: MessageSettings | None = None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Cloud:
     """Put the services together; what every lab has from its start is made if it is missing.
@@ -113,12 +123,27 @@ def open_cloud(
     attestor = Attestor(store, wrap, random_bytes)
     provisioning = Provisioning(store, registry, attestor, settings, random_bytes, hub.own)
     access = Access(registry, policies, clock, hub.is_own)
+    outbox = Outbox(connection)
+    messaging = Messages(
+        connection, registry, outbox, clock, messages or MessageSettings(), random_bytes
+    )
     apis = (
         DpsApi(id_scope, store, attestor, provisioning, settings, clock).routes()
         + RegistryApi(registry, access).routes()
     )
-    outbox = Outbox(connection)
-    return Cloud(registry, policies, store, id_scope, hub, clock, log, outbox, access, Router(apis))
+    return Cloud(
+        registry=registry,
+        policies=policies,
+        dps=store,
+        id_scope=id_scope,
+        names=hub,
+        clock=clock,
+        log=log,
+        outbox=outbox,
+        access=access,
+        messages=messaging,
+        router=Router(apis),
+    )
 
 
 def _id_scope(connection: sqlite3.Connection, random_bytes: Callable[[int], bytes]) -> str:

@@ -1,0 +1,1 @@
+"""Messages of the hub: from devices, to devices, and files that devices upload."""
