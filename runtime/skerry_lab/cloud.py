@@ -23,6 +23,7 @@ from skerry_lab.errors import ApiError
 from skerry_lab.messages import log as message_log
 from skerry_lab.messages import queue as message_queue
 from skerry_lab.messages import records as message_records
+from skerry_lab.messages.api import MessagesApi
 from skerry_lab.messages.model import MessageSettings
 from skerry_lab.messages.service import Messages
 from skerry_lab.outbox import SCHEMA as OUTBOX_SCHEMA
@@ -130,6 +131,7 @@ def open_cloud(
     apis = (
         DpsApi(id_scope, store, attestor, provisioning, settings, clock).routes()
         + RegistryApi(registry, access).routes()
+        + MessagesApi(messaging, access, clock).routes()
     )
     return Cloud(
         registry=registry,

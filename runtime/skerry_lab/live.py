@@ -11,11 +11,13 @@ import contextlib
 from skerry.base.log import Logger
 from skerry_lab.errors import LabError
 from skerry_lab.links import Link, Links
+from skerry_lab.messages.events import EventsApi
 from skerry_lab.outbox import Kind, Notice
 from skerry_lab.routes import Answer, LiveHandler, LiveRoute, Request, Router, Stream
 from skerry_lab.store import Store
 
 _LOOK_SECONDS = 0.2
+_TIDY_SECONDS = 5.0
 
 
 class Changes:
@@ -46,7 +48,9 @@ class Live:
         self.store = store
         self.links = Links()
         self.changes = Changes()
-        routes: list[LiveRoute] = []  # each API that waits adds its own
+        routes: list[LiveRoute] = [  # each API that waits adds its own
+            *EventsApi(store, self.changes).routes(),
+        ]
         self.router: Router[LiveHandler] = Router(routes)
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -83,11 +87,21 @@ class Live:
                 self._log.error("changes cannot be read", reason=error)
                 await asyncio.sleep(_LOOK_SECONDS)
 
+    async def tidy(self) -> None:
+        """Let messages and their locks end when their time has come, until cancelled."""
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            try:
+                await self.store.ado(lambda cloud: cloud.messages.tidy())
+            except LabError as error:
+                self._log.error("messages cannot be tidied", reason=error)
+
     def _committed(self) -> None:
         """Runs on the database's thread."""
         if not self._is_told:
             self._is_told = True
-            self._loop.call_soon_threadsafe(self._tell)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, nobody waits
+                self._loop.call_soon_threadsafe(self._tell)
 
     def _tell(self) -> None:
         self._is_told = False

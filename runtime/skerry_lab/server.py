@@ -206,7 +206,11 @@ class Lab:
             )
             for sock in self._https
         ]
-        tasks = [asyncio.create_task(self._renew()), asyncio.create_task(live.run())]
+        tasks = [
+            asyncio.create_task(self._renew()),
+            asyncio.create_task(live.run()),
+            asyncio.create_task(live.tidy()),
+        ]
         started.set_result(None)
         await self._ended.wait()
         for task in tasks:
