@@ -1,0 +1,1 @@
+"""The edge hub: the local IoT Hub of modules and leaf devices."""

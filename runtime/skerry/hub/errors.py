@@ -1,0 +1,37 @@
+"""Errors of the edge hub.
+
+HubError
+ +- RouteError   a route that cannot be used; `problems` say what is wrong where
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skerry.base.errors import SkerryError
+
+
+class HubError(SkerryError):
+    """The root of this domain."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A mistake in a route; `start` and `end` count characters from 0, `end` is not part of it."""
+
+    message: str
+    start: int
+    end: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the shape in which upstream tells it."""
+        location = {"start": self.start, "end": self.end}
+        return {"message": self.message, "location": location, "severity": "error"}
+
+
+class RouteError(HubError):
+    """A route that cannot be used."""
+
+    def __init__(self, text: str, problems: Sequence[Problem]) -> None:
+        self.text = text
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"column {p.start + 1}: {p.message}" for p in problems))

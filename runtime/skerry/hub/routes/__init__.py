@@ -1,0 +1,1 @@
+"""The route language: `FROM <source> [WHERE <condition>] INTO <sink>`."""
