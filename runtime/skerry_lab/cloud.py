@@ -72,6 +72,7 @@ class Cloud:
     registry: Registry
     policies: PolicyStore
     dps: DpsStore
+    provisioning: DpsApi = field(repr=False)
     id_scope: str
     names: Names
     clock: Clock
@@ -128,8 +129,9 @@ def open_cloud(
     messaging = Messages(
         connection, registry, outbox, clock, messages or MessageSettings(), random_bytes
     )
+    dps = DpsApi(id_scope, store, attestor, provisioning, settings, clock)
     apis = (
-        DpsApi(id_scope, store, attestor, provisioning, settings, clock).routes()
+        dps.routes()
         + RegistryApi(registry, access).routes()
         + MessagesApi(messaging, access, clock).routes()
     )
@@ -137,6 +139,7 @@ def open_cloud(
         registry=registry,
         policies=policies,
         dps=store,
+        provisioning=dps,
         id_scope=id_scope,
         names=hub,
         clock=clock,

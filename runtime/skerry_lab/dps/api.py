@@ -77,6 +77,11 @@ class DpsApi:
             self._retry_after(operation),
         )
 
+    def admit(self, request: Request, scope: str, registration_id: str) -> None:
+        """Check that a device may speak at all. Raises: DpsError."""
+        self._check(request, scope, registration_id)
+        self._attestor.prove(request, scope, registration_id, self._clock.now())
+
     def poll(self, request: Request, scope: str, registration_id: str, operation_id: str) -> Answer:
         self._check(request, scope, registration_id)
         now = self._clock.now()
