@@ -4,8 +4,6 @@ Sending is a route of our own, since IoT Hub has it over AMQP only; the rest are
 (device-sdk-wire.md §4.4).
 """
 
-import base64
-import binascii
 import json
 import secrets
 from collections.abc import Mapping
@@ -13,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from skerry.base.clock import Clock
 from skerry_lab.identity import Identity
-from skerry_lab.messages.model import Ack, Outgoing, lock_lost
+from skerry_lab.messages.model import Ack, Outgoing, lock_lost, octets
 from skerry_lab.messages.records import RecordQueue
 from skerry_lab.messages.service import Messages
 from skerry_lab.registry.access import Access
@@ -179,14 +177,6 @@ def json_object(data: bytes) -> dict[str, object]:
     if not isinstance(body, dict):
         raise bad_argument(f"the body is {type(body).__name__}, expected a JSON object")
     return body
-
-
-def octets(text: str, what: str) -> bytes:
-    """Read base64. Raises: HubError 400."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise bad_argument(f"{what} is not base64: {error}") from error
 
 
 def _content(fields: Mapping[str, object]) -> bytes:

@@ -2,7 +2,7 @@
 
 Invariants
 - `number` grows by one a message and is never used again: the newest row is never trimmed.
-- `total` is the sum of the sizes of all messages up to this one since the log began, so that what
+- `total` is the sum of the sizes of all messages before this one since the log began, so that what
   the log holds in bytes is the difference of its ends, and trimming needs no count.
 - The log is trimmed as it grows: a batch pushes out about as much as it brings.
 - Whoever sent a message is noted as the registry knew it when the message came.
@@ -20,7 +20,8 @@ SCHEMA = (
     """
     CREATE TABLE telemetry (
         number INTEGER PRIMARY KEY, enqueued INTEGER NOT NULL, total INTEGER NOT NULL,
-        device_id TEXT NOT NULL, module_id TEXT, origin TEXT, properties TEXT, body BLOB NOT NULL
+        device_id TEXT NOT NULL, module_id TEXT, origin TEXT, properties TEXT NOT NULL,
+        body BLOB NOT NULL
     )
     """,
 )
@@ -35,6 +36,10 @@ _INSERT = """
         ELSE (SELECT generation_id || ' ' || auth_type FROM module
               WHERE device_id = ?3 AND module_id = ?4) END, ?5, ?6)
 """
+_LAST = f"""
+    SELECT number, total + {_ROW_BYTES} + length(body) + length(properties) AS size
+    FROM telemetry ORDER BY number DESC LIMIT 1
+"""  # noqa: S608 - a constant
 _READ = "SELECT * FROM telemetry WHERE number > ? AND number <= ? ORDER BY number"
 
 
@@ -50,19 +55,19 @@ class EventLog:
         if not batch:
             return
         enqueued = (now - _EPOCH) // _MICROSECOND
-        newest, total = self._end("DESC")
+        newest, total = self._newest()
         rows = []
         for each in batch:
-            bag = encode((each.system, each.properties)) if each.system or each.properties else None
-            total += _ROW_BYTES + len(each.body) + len(bag or "")
+            bag = encode((each.system, each.properties)) if each.system or each.properties else ""
             who = each.identity
             rows.append((enqueued, total, who.device_id, who.module_id, bag, each.body))
+            total += _ROW_BYTES + len(each.body) + len(bag)
         self._connection.executemany(_INSERT, rows)
         self._trim(newest + len(rows), total)
 
     def ends(self) -> tuple[int, int]:
         """Return the offsets of the oldest and the newest message, (1, 0) of an empty log."""
-        return self._end("ASC")[0] or 1, self._end("DESC")[0]
+        return self._oldest()[0], self._newest()[0]
 
     def read(self, after: int, limit: int, max_bytes: int) -> Iterator[Event]:
         """Yield messages behind an offset, at most `limit`, until they have `max_bytes`."""
@@ -73,25 +78,29 @@ class EventLog:
             if size >= max_bytes:
                 return
 
-    def _end(self, order: str) -> tuple[int, int]:
+    def _oldest(self) -> tuple[int, int]:
         row = self._connection.execute(
-            f"SELECT number, total FROM telemetry ORDER BY number {order} LIMIT 1"  # noqa: S608
+            "SELECT number, total FROM telemetry ORDER BY number LIMIT 1"
         ).fetchone()
-        return (0, 0) if row is None else (row["number"], row["total"])
+        return (1, 0) if row is None else (row["number"], row["total"])
+
+    def _newest(self) -> tuple[int, int]:
+        """Return the last offset, and the size of all messages since the log began."""
+        row = self._connection.execute(_LAST).fetchone()
+        return (0, 0) if row is None else (row["number"], row["size"])
 
     def _trim(self, newest: int, total: int) -> None:
-        oldest, oldest_total = self._end("ASC")
+        oldest, before = self._oldest()
         first = newest - self._settings.keep_messages + 1
         limit = total - self._settings.keep_bytes
-        if oldest_total < limit:
+        if before < limit:
             row = self._connection.execute(
                 "SELECT number FROM telemetry WHERE total >= ? ORDER BY number LIMIT 1", (limit,)
             ).fetchone()
-            first = max(first, row["number"])
+            first = newest if row is None else max(first, row["number"])
         if first > oldest:
-            self._connection.execute(
-                "DELETE FROM telemetry WHERE number < ?", (min(first, newest),)
-            )
+            last = min(first, newest)
+            self._connection.execute("DELETE FROM telemetry WHERE number < ?", (last,))
 
 
 def _event(row: sqlite3.Row) -> Event:

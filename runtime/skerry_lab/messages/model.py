@@ -4,6 +4,8 @@ System properties have the long names of `skerry.wire.topics.SYSTEM_PROPERTIES` 
 only the heads (HTTP, MQTT, the event stream) give them other names.
 """
 
+import base64
+import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from skerry_lab.identity import Identity
-from skerry_lab.registry.errors import HubError
+from skerry_lab.registry.errors import HubError, bad_argument
 
 MAX_D2C_BYTES = 262_144
 MAX_C2D_BYTES = 65_536
@@ -125,6 +127,14 @@ def bag_bytes(*bags: Mapping[str, str]) -> int:
     return sum(
         len(name.encode()) + len(value.encode()) for bag in bags for name, value in bag.items()
     )
+
+
+def octets(text: str, what: str) -> bytes:
+    """Read base64. Raises: HubError 400."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise bad_argument(f"{what} is not base64: {error}") from error
 
 
 def too_large(size: int, limit: int) -> HubError:
