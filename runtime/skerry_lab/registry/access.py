@@ -1,7 +1,8 @@
-"""Who is asking the hub: a policy's token, a device's token or a device's certificate.
+"""Who is asking the hub: a policy's token, a token or a certificate of a device or a module.
 
 The signature is checked over `sr` as received; then the audience is decoded as often as SDKs
-encode it and compared without regard to case, as identityd sends it in lower case.
+encode it and compared without regard to case, as identityd sends it in lower case. A module may
+also show a token that its device's key has signed (azure-iot-edge.md §6.7).
 """
 
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from skerry_lab.certificates import (
     read_pem,
     thumbprints,
 )
+from skerry_lab.identity import Identity
 from skerry_lab.registry.errors import HubError, unauthorized
-from skerry_lab.registry.model import AuthType, Device, Status
+from skerry_lab.registry.model import Authentication, AuthType, Status
 from skerry_lab.registry.policies import PolicyStore, Right
 from skerry_lab.registry.service import Registry
 from skerry_lab.routes import Request
@@ -33,6 +35,14 @@ class Caller:
     name: str
     rights: frozenset[Right]
     device_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A client that may stay until its token expires, in seconds since 1970; None for ever."""
+
+    identity: Identity
+    expires_at: float | None = None
 
 
 class Access:
@@ -56,12 +66,52 @@ class Access:
 
     def policy_or_device(self, request: Request, right: Right, device_id: str) -> Caller:
         """Return the policy or the device of that id. Raises: HubError 401, 403, 404."""
-        if "authorization" not in request.headers:
-            return self._by_certificate(request, device_id)
-        token = _token(request)
-        if token.key_name:
-            return _with_right(self._by_policy(token), right)
-        return self._by_key(token, device_id)
+        header = request.headers.get("authorization")
+        if header is not None:
+            token = _parsed(header)
+            if token.key_name:
+                return _with_right(self._by_policy(token), right)
+        self._connected(Identity(device_id), header, request.certificates)
+        return Caller(device_id, frozenset({Right.DEVICE_CONNECT}), device_id)
+
+    def device(self, request: Request, identity: Identity) -> Connected:
+        """Return the device or module that asks. Raises: HubError 401, 404."""
+        header = request.headers.get("authorization")
+        return self._connected(identity, header, request.certificates)
+
+    def connect(
+        self,
+        identity: Identity,
+        host: str,
+        token: str | None,
+        certificates: tuple[bytes, ...],
+    ) -> Connected:
+        """Return the client of a connection that names `host` as its hub.
+
+        Raises: HubError 401, 404.
+        """
+        if not self._is_own_name(host):
+            raise unauthorized(f"the client looks for {host!r}, which is not this hub")
+        return self._connected(identity, token, certificates)
+
+    def _connected(
+        self, identity: Identity, token: str | None, certificates: tuple[bytes, ...]
+    ) -> Connected:
+        device = self._registry.device(identity.device_id)
+        auth = device.authentication
+        if identity.module_id is not None:
+            auth = self._registry.module(identity.device_id, identity.module_id).authentication
+        if device.status is Status.DISABLED:
+            raise unauthorized(f"device {device.device_id!r} is disabled")
+        if token is None:
+            self._check_certificate(identity, auth, certificates)
+            return Connected(identity)
+        parsed = _parsed(token)
+        if parsed.key_name:
+            _with_right(self._by_policy(parsed), Right.DEVICE_CONNECT)
+        else:
+            self._check_key(identity, auth, device.authentication, parsed)
+        return Connected(identity, parsed.expires)
 
     def _by_policy(self, token: sas.SasToken) -> Caller:
         policy = self._policies.get(token.key_name or "")
@@ -73,38 +123,45 @@ class Access:
             raise unauthorized(f"the token is for {hosts[-1]!r}, which is not this hub")
         return Caller(policy.name, policy.rights)
 
-    def _by_key(self, token: sas.SasToken, device_id: str) -> Caller:
+    def _check_key(
+        self,
+        identity: Identity,
+        auth: Authentication,
+        of_device: Authentication,
+        token: sas.SasToken,
+    ) -> None:
         meant = [text.partition("/")[::2] for text in tokens.audiences(token)]
-        wanted = f"devices/{device_id}".lower()
-        if not any(self._is_own_name(host) and path == wanted for host, path in meant):
-            raise unauthorized(f"the token is not for device {device_id!r} of this hub")
-        device = self._registry.device(device_id)
-        if device.authentication.type is not AuthType.SAS:
-            raise unauthorized(f"device {device_id!r} does not authenticate by key")
-        self._verify(token, device.authentication.keys)
-        return _as_device(device)
+        device = f"devices/{identity.device_id}".lower()
+        own = device if identity.module_id is None else f"{device}/modules/{identity.module_id}"
+        wanted = {device, own.lower()}
+        if not any(self._is_own_name(host) and path in wanted for host, path in meant):
+            raise unauthorized(f"the token is not for {_named(identity)} of this hub")
+        signers = [one for one in (auth, of_device) if one.type is AuthType.SAS]
+        if not signers:
+            raise unauthorized(f"{_named(identity)} does not authenticate by key")
+        self._verify(token, tuple(key for one in signers for key in one.keys))
 
-    def _by_certificate(self, request: Request, device_id: str) -> Caller:
-        if not request.certificates:
-            raise unauthorized("no Authorization header and no client certificate")
-        device = self._registry.device(device_id)
+    def _check_certificate(
+        self, identity: Identity, auth: Authentication, shown: tuple[bytes, ...]
+    ) -> None:
+        if not shown:
+            raise unauthorized("no token and no client certificate")
         now = self._clock.now()
         try:
-            chain = read_chain(request.certificates)
+            chain = read_chain(shown)
             check_time(chain[0], now)
             anchors = [read_pem(text) for text in self._registry.store.certificates()]
         except CertificateError as error:
             raise unauthorized(str(error)) from error
-        auth = device.authentication
         if auth.type is AuthType.SELF_SIGNED:
             good = any(found in auth.thumbprints for found in thumbprints(chain[0]))
         elif auth.type is AuthType.CERTIFICATE_AUTHORITY:
-            good = leaf_name(chain[0]) == device_id and find_anchor(chain, anchors, now) is not None
+            named = leaf_name(chain[0]) == str(identity)
+            good = named and find_anchor(chain, anchors, now) is not None
         else:
             good = False
         if not good:
-            raise unauthorized(f"the certificate is not one of device {device_id!r}")
-        return _as_device(device)
+            raise unauthorized(f"the certificate is not one of {_named(identity)}")
 
     def _verify(self, token: sas.SasToken, keys: tuple[bytes, ...]) -> None:
         try:
@@ -113,20 +170,22 @@ class Access:
             raise unauthorized(str(error)) from error
 
 
+def _named(identity: Identity) -> str:
+    return f"{'device' if identity.module_id is None else 'module'} {str(identity)!r}"
+
+
 def _token(request: Request) -> sas.SasToken:
     header = request.headers.get("authorization")
     if header is None:
         raise unauthorized("no Authorization header")
+    return _parsed(header)
+
+
+def _parsed(text: str) -> sas.SasToken:
     try:
-        return sas.parse(header)
+        return sas.parse(text)
     except sas.SasError as error:
         raise unauthorized(str(error)) from error
-
-
-def _as_device(device: Device) -> Caller:
-    if device.status is Status.DISABLED:
-        raise unauthorized(f"device {device.device_id!r} is disabled")
-    return Caller(device.device_id, frozenset({Right.DEVICE_CONNECT}), device.device_id)
 
 
 def _with_right(caller: Caller, right: Right) -> Caller:
