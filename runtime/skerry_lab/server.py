@@ -33,6 +33,7 @@ from skerry_lab.errors import LabError
 from skerry_lab.http import HttpLimits, HttpServer
 from skerry_lab.listen import BACKLOG, LOOPBACK, listen
 from skerry_lab.live import Live
+from skerry_lab.messages.model import MessageSettings
 from skerry_lab.store import (
     SERVER_FILE,
     LabRegistry,
@@ -63,6 +64,7 @@ class LabSettings:
     mqtt_port: int = 0
     names: tuple[str, ...] = ()
     dps: DpsSettings = field(default_factory=DpsSettings)
+    messages: MessageSettings = field(default_factory=MessageSettings)
     http: HttpLimits = field(default_factory=HttpLimits)
     renewal_seconds: float = 86400.0
 
@@ -97,7 +99,11 @@ class Lab:
             self.https_port = self._https[0].getsockname()[1]
             state_folder(self._data_dir)  # clears what a killed lab left
             self.store = Store(
-                self._data_dir, names=self.names, settings=self._settings.dps, clock=self._clock
+                self._data_dir,
+                names=self.names,
+                settings=self._settings.dps,
+                messages=self._settings.messages,
+                clock=self._clock,
             )
             undo.callback(self.store.close)
             self.authority = self.store.renew(self._settings.names)

@@ -21,6 +21,7 @@ from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import Database
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import LabError
+from skerry_lab.messages.model import MessageSettings
 from skerry_lab.registry.model import Authentication, Device, Module
 from skerry_lab.routes import Answer, Request
 
@@ -38,6 +39,7 @@ class Store:
         *,
         names: Names | None = None,
         settings: DpsSettings | None = None,
+        messages: MessageSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Open a folder, which is made if it is missing; `names` None are those of the last start.
@@ -56,6 +58,7 @@ class Store:
                 names=names,
                 wrap=make_import_blob,
                 settings=settings or DpsSettings(),
+                messages=messages,
             )
         )
 
