@@ -24,6 +24,7 @@ from skerry_lab.messages import log as message_log
 from skerry_lab.messages import queue as message_queue
 from skerry_lab.messages import records as message_records
 from skerry_lab.messages.api import MessagesApi
+from skerry_lab.messages.device_api import DeviceMessagesApi
 from skerry_lab.messages.model import MessageSettings
 from skerry_lab.messages.service import Messages
 from skerry_lab.outbox import SCHEMA as OUTBOX_SCHEMA
@@ -134,6 +135,7 @@ def open_cloud(
         dps.routes()
         + RegistryApi(registry, access).routes()
         + MessagesApi(messaging, access, clock).routes()
+        + DeviceMessagesApi(messaging, access).routes()
     )
     return Cloud(
         registry=registry,
