@@ -9,6 +9,7 @@ import threading
 from skerry.base import log
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.listen import LOOPBACK
+from skerry_lab.messages.model import MessageSettings
 from skerry_lab.server import Lab, LabSettings
 from skerry_lab.store import ROOT_FILE
 from skerry_lab.verbs._common import add_command, show
@@ -43,6 +44,21 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="N",
         help="answer 429 beyond, to try out devices with it (default: no limit)",
     )
+    kept = MessageSettings()
+    parser.add_argument(
+        "--keep-messages",
+        type=_count,
+        default=kept.keep_messages,
+        metavar="N",
+        help="how many messages of devices are kept; the oldest go (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-bytes",
+        type=_count,
+        default=kept.keep_bytes,
+        metavar="N",
+        help="how many bytes of them are kept (default: %(default)s)",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -53,6 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         mqtt_port=options.mqtt_port,
         names=tuple(options.host),
         dps=DpsSettings(registrations_per_minute=options.registrations_per_minute),
+        messages=MessageSettings(options.keep_messages, options.keep_bytes),
     )
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,4 +111,10 @@ def _is_loopback(name: str) -> bool:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, expected 0 (any) to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 18 or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, expected 1 or more")
     return int(text)
