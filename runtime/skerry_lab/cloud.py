@@ -23,10 +23,12 @@ from skerry_lab.errors import ApiError
 from skerry_lab.messages import log as message_log
 from skerry_lab.messages import queue as message_queue
 from skerry_lab.messages import records as message_records
+from skerry_lab.messages import uploads as message_uploads
 from skerry_lab.messages.api import MessagesApi
 from skerry_lab.messages.device_api import DeviceMessagesApi
 from skerry_lab.messages.model import MessageSettings
 from skerry_lab.messages.service import Messages
+from skerry_lab.messages.uploads import Uploads
 from skerry_lab.outbox import SCHEMA as OUTBOX_SCHEMA
 from skerry_lab.outbox import Outbox
 from skerry_lab.registry import store as registry_store
@@ -47,6 +49,7 @@ SCHEMAS = {
     "telemetry": message_log.SCHEMA,
     "c2d": message_queue.SCHEMA,
     "records": message_records.SCHEMA,
+    "uploads": message_uploads.SCHEMA,
 }
 """Domain -> its scripts; a change is one more script, never an edit."""
 
@@ -81,6 +84,7 @@ class Cloud:
     outbox: Outbox = field(repr=False)
     access: Access = field(repr=False)
     messages: Messages = field(repr=False)
+    uploads: Uploads = field(repr=False)
     router: Router[Handler] = field(repr=False)
 
     def answer(self, request: Request) -> Answer:
@@ -149,6 +153,7 @@ def open_cloud(
         outbox=outbox,
         access=access,
         messages=messaging,
+        uploads=Uploads(connection, messaging.records, random_bytes),
         router=Router(apis),
     )
 

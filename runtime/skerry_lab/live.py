@@ -12,6 +12,7 @@ from skerry.base.log import Logger
 from skerry_lab.errors import LabError
 from skerry_lab.links import Link, Links
 from skerry_lab.messages.events import EventsApi
+from skerry_lab.messages.files_api import FilesApi
 from skerry_lab.outbox import Kind, Notice
 from skerry_lab.routes import Answer, LiveHandler, LiveRoute, Request, Router, Stream
 from skerry_lab.store import Store
@@ -50,6 +51,7 @@ class Live:
         self.changes = Changes()
         routes: list[LiveRoute] = [  # each API that waits adds its own
             *EventsApi(store, self.changes).routes(),
+            *FilesApi(store).routes(),
         ]
         self.router: Router[LiveHandler] = Router(routes)
         self._log = log

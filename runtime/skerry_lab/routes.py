@@ -1,7 +1,8 @@
 """Requests, answers and routes of the lab's APIs, without any socket.
 
 Paths are matched as sent and their parameters percent-decoded afterwards, so that an id may hold a
-slash or a `$`. Several APIs share one port: their paths differ, so one list of routes is enough.
+slash or a `$`; `{name*}` takes the rest of a path, slashes and all. Several APIs share one port:
+their paths differ, so one list of routes is enough.
 """
 
 import json
@@ -97,4 +98,7 @@ class Router(Generic[H]):
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path.replace("$", r"\$")) + "/?")
+    def group(found: re.Match[str]) -> str:
+        return f"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})"
+
+    return re.compile(re.sub(r"\{(\w+)(\*?)\}", group, path.replace("$", r"\$")) + "/?")
