@@ -8,15 +8,18 @@ Nothing is decided here: credentials, quotas and states are the API's. Sources: 
     GET/iotdps-get-operationstatus/  poll         ?$rid={the request's}[&retry-after={seconds}]
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, unquote
 
 from skerry.wire.mqtt import Connect
 from skerry.wire.topics import TopicError
+from skerry_lab.cloud import Cloud
 from skerry_lab.dps.errors import DpsError
-from skerry_lab.routes import Request
-from skerry_lab.store import Store
+from skerry_lab.routes import Answer, Request
+
+T = TypeVar("T")
 
 RESPONSES = "$dps/registrations/res/#"
 """What a client subscribes to."""
@@ -47,10 +50,18 @@ class _Caller:
         return Request(method, f"{path}/{action}", query, self.headers, body, self.certificates)
 
 
+class Asked(Protocol):
+    """The lab's data: `skerry_lab.store.Store`."""
+
+    async def ado(self, work: Callable[[Cloud], T]) -> T: ...
+
+    async def answer(self, request: Request) -> Answer: ...
+
+
 class DpsLink:
     """One connection to DPS; `connect` first, then `publish` for each PUBLISH."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Asked) -> None:
         self._store = store
         self._caller: _Caller | None = None
 

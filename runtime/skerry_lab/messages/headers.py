@@ -31,7 +31,7 @@ _SYSTEM = {
     "iothub-ack": "ack",
 }
 _HEADER = {long: header for header, long in _SYSTEM.items()}
-_IN_VALUE = re.compile(r"[^\x20-\x7e]|%").sub
+_IN_VALUE = re.compile(r"^ | $|[^\x20-\x7e]|%").sub
 _NAME_SAFE = "!#$&'*+-.^_`|~"
 
 
