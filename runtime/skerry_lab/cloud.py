@@ -18,6 +18,7 @@ from skerry_lab.dps import store as dps_store
 from skerry_lab.dps.api import DpsApi
 from skerry_lab.dps.attestation import Attestor, Wrap
 from skerry_lab.dps.service import DpsSettings, Provisioning
+from skerry_lab.dps.service_api import DpsServiceApi
 from skerry_lab.dps.store import DpsStore
 from skerry_lab.errors import ApiError
 from skerry_lab.messages import log as message_log
@@ -137,6 +138,7 @@ def open_cloud(
     dps = DpsApi(id_scope, store, attestor, provisioning, settings, clock)
     apis = (
         dps.routes()
+        + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access).routes()
         + MessagesApi(messaging, access, clock).routes()
         + DeviceMessagesApi(messaging, access).routes()

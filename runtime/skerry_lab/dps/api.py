@@ -8,11 +8,11 @@ from skerry.base.clock import Clock
 from skerry_lab.dps.attestation import Attestor
 from skerry_lab.dps.errors import (
     BAD_REQUEST,
-    BAD_VERSION,
     NO_OPERATION,
     NO_SCOPE,
     THROTTLED,
     DpsError,
+    check_version,
 )
 from skerry_lab.dps.model import Operation, State, is_registration_id
 from skerry_lab.dps.service import DpsSettings, Provisioning
@@ -100,12 +100,7 @@ class DpsApi:
         return Answer.json(_told(operation, operation.outcome))
 
     def _check(self, request: Request, scope: str, registration_id: str) -> None:
-        version = request.query.get("api-version")
-        if version not in API_VERSIONS:
-            raise DpsError(
-                BAD_VERSION,
-                f"api-version {version!r} is not known, expected one of {', '.join(API_VERSIONS)}",
-            )
+        check_version(request.query.get("api-version"), API_VERSIONS)
         if scope.lower() != self._id_scope.lower():
             raise DpsError(NO_SCOPE, f"id scope {scope!r} not found")
         if not is_registration_id(registration_id):

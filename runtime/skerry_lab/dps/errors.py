@@ -1,6 +1,6 @@
 """DPS's errors: `{"errorCode", "trackingId", "message", "timestampUtc"}`; 401002 is a 401."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from skerry_lab.errors import ApiError
@@ -13,6 +13,8 @@ UNAUTHORIZED = 401002
 NO_ENROLLMENT = 404201
 NO_OPERATION = 404202
 NO_SCOPE = 404203
+ENROLLMENT_EXISTS = 409201
+CHANGED_MEANWHILE = 412201
 THROTTLED = 429001
 
 
@@ -46,3 +48,11 @@ class DpsError(ApiError):
 def unauthorized(message: str) -> DpsError:
     """Return the error for a device that could not show who it is."""
     return DpsError(UNAUTHORIZED, message)
+
+
+def check_version(version: str | None, known: Sequence[str]) -> None:
+    """Check the api-version of a request. Raises: DpsError."""
+    if version not in known:
+        raise DpsError(
+            BAD_VERSION, f"api-version {version!r} is not known, expected one of {', '.join(known)}"
+        )

@@ -96,11 +96,22 @@ class DpsStore:
         row = self._connection.execute(
             "SELECT * FROM registration WHERE registration_id = ?", (registration_id,)
         ).fetchone()
-        if row is None:
-            return None
-        fields = {**dict(row), "status": State(row["status"])}
-        times = {name: datetime.fromisoformat(row[name]) for name in ("created", "updated")}
-        return Registration(**{**fields, **times})
+        return None if row is None else _registration(row)
+
+    def registrations(self, enrollment_id: str) -> list[Registration]:
+        """Return the registrations of an enrolment."""
+        rows = self._connection.execute(
+            "SELECT * FROM registration WHERE enrollment_id = ? COLLATE NOCASE "
+            "ORDER BY registration_id",
+            (enrollment_id,),
+        )
+        return [_registration(row) for row in rows]
+
+    def delete_registration(self, registration_id: str) -> None:
+        """Forget a registration; its device stays."""
+        self._connection.execute(
+            "DELETE FROM registration WHERE registration_id = ?", (registration_id,)
+        )
 
     def put_registration(self, r: Registration) -> None:
         """Insert or replace."""
@@ -191,3 +202,9 @@ def _enrollment(row: sqlite3.Row) -> Enrollment:
         payload=json.loads(row["payload"]),
         echo=bool(row["echo"]),
     )
+
+
+def _registration(row: sqlite3.Row) -> Registration:
+    fields = {**dict(row), "status": State(row["status"])}
+    times = {name: datetime.fromisoformat(row[name]) for name in ("created", "updated")}
+    return Registration(**{**fields, **times})

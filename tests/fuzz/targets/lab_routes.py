@@ -37,6 +37,12 @@ SEEDS = [
     b'PUT /SCOPE/registrations/t1/register\napi-version=2021-06-01\n{"tpm": {"endorsementKey": '
     b'"' + _ENDORSEMENT.encode() + b'", "storageRootKey": "' + _STORAGE.encode() + b'"}}',
     b"GET /SCOPE/registrations/e1/operations/x\napi-version=2021-06-01\n",
+    b'PUT /enrollments/e1\napi-version=2021-10-01\n{"attestation": {"type": "x509", "x509": '
+    b'{"clientCertificates": {"primary": {"certificate": "AAAA"}}}}, "iotHubs": ["a"]}',
+    b'PUT /enrollmentGroups/g1\napi-version=2021-10-01\n{"attestation": {"type": "symmetricKey"}, '
+    b'"reprovisionPolicy": {"migrateDeviceData": false}, "capabilities": {"iotEdge": true}}',
+    b'POST /enrollments/query\napi-version=2021-10-01\n{"query": "select * from enrollments"}',
+    b"DELETE /registrations/e1\napi-version=2021-10-01\n",
 ]
 _KEY_TEXT, _KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", b"k" * 32
 _OWNER = "iothubowner"
