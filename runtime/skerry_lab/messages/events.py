@@ -11,6 +11,7 @@ import base64
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from skerry_lab.cloud import Cloud
@@ -125,17 +126,10 @@ def event_json(event: Event) -> dict[str, object]:
     telemetry = event.telemetry
     identity = telemetry.identity
     enqueued = event.enqueued.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    scope = "device" if identity.module_id is None else "module"
-    by_key = event.auth_type == "sas"
-    method = {
-        "scope": scope,
-        "type": "sas" if by_key else "x509",
-        "issuer": "iothub" if by_key else "external",
-        "acceptingIpFilterRule": None,
-    }
+    method = _auth_method("device" if identity.module_id is None else "module", event.auth_type)
     system: dict[str, str] = {
         "iothub-connection-device-id": identity.device_id,
-        "iothub-connection-auth-method": encode(method),
+        "iothub-connection-auth-method": method,
         "iothub-connection-auth-generation-id": event.generation_id,
         "iothub-enqueuedtime": enqueued,
         "iothub-message-source": "Telemetry",
@@ -156,6 +150,18 @@ def event_json(event: Event) -> dict[str, object]:
         "body": body,
         "bodyEncoding": encoding,
     }
+
+
+@cache
+def _auth_method(scope: str, auth_type: str) -> str:
+    by_key = auth_type == "sas"
+    method = {
+        "scope": scope,
+        "type": "sas" if by_key else "x509",
+        "issuer": "iothub" if by_key else "external",
+        "acceptingIpFilterRule": None,
+    }
+    return encode(method)
 
 
 def _start(cloud: Cloud, request: Request) -> int:
