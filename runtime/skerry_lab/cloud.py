@@ -30,6 +30,8 @@ from skerry_lab.messages.device_api import DeviceMessagesApi
 from skerry_lab.messages.model import MessageSettings
 from skerry_lab.messages.service import Messages
 from skerry_lab.messages.uploads import Uploads
+from skerry_lab.mqtt import session as mqtt_session
+from skerry_lab.mqtt.session import SessionStore
 from skerry_lab.outbox import SCHEMA as OUTBOX_SCHEMA
 from skerry_lab.outbox import Outbox
 from skerry_lab.registry import store as registry_store
@@ -40,6 +42,9 @@ from skerry_lab.registry.policies import PolicyStore
 from skerry_lab.registry.service import Registry
 from skerry_lab.registry.store import RegistryStore
 from skerry_lab.routes import Answer, Handler, Request, Router
+from skerry_lab.twins import store as twin_store
+from skerry_lab.twins.service import Twins
+from skerry_lab.twins.store import TwinStore
 
 SCHEMAS = {
     "lab": ("CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",),
@@ -47,6 +52,8 @@ SCHEMAS = {
     "outbox": OUTBOX_SCHEMA,
     "registry": registry_store.SCHEMA,
     "dps": dps_store.SCHEMA,
+    "twins": twin_store.SCHEMA,
+    "mqtt": mqtt_session.SCHEMA,
     "telemetry": message_log.SCHEMA,
     "c2d": message_queue.SCHEMA,
     "records": message_records.SCHEMA,
@@ -85,6 +92,8 @@ class Cloud:
     outbox: Outbox = field(repr=False)
     access: Access = field(repr=False)
     messages: Messages = field(repr=False)
+    twins: Twins = field(repr=False)
+    sessions: SessionStore = field(repr=False)
     uploads: Uploads = field(repr=False)
     router: Router[Handler] = field(repr=False)
 
@@ -126,15 +135,19 @@ def open_cloud(
     hub = _names(connection, names)
     policies = PolicyStore(connection)
     policies.ensure(random_bytes)
-    registry = Registry(RegistryStore(connection), clock, random_bytes)
+    outbox = Outbox(connection)
+    registry = Registry(RegistryStore(connection), outbox, clock, random_bytes)
     store = DpsStore(connection)
     attestor = Attestor(store, wrap, random_bytes)
     provisioning = Provisioning(store, registry, attestor, settings, random_bytes, hub.own)
     access = Access(registry, policies, clock, hub.is_own)
-    outbox = Outbox(connection)
     messaging = Messages(
         connection, registry, outbox, clock, messages or MessageSettings(), random_bytes
     )
+    twins = Twins(TwinStore(connection), registry, outbox, clock)
+    sessions = SessionStore(connection)
+    registry.on_removal(twins.forget)
+    registry.on_removal(sessions.delete)
     dps = DpsApi(id_scope, store, attestor, provisioning, settings, clock)
     apis = (
         dps.routes()
@@ -155,6 +168,8 @@ def open_cloud(
         outbox=outbox,
         access=access,
         messages=messaging,
+        twins=twins,
+        sessions=sessions,
         uploads=Uploads(connection, messaging.records, random_bytes),
         router=Router(apis),
     )

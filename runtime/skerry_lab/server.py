@@ -15,13 +15,13 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.files import state_folder, write_atomic
@@ -34,6 +34,7 @@ from skerry_lab.http import HttpLimits, HttpServer
 from skerry_lab.listen import BACKLOG, LOOPBACK, listen
 from skerry_lab.live import Live
 from skerry_lab.messages.model import MessageSettings
+from skerry_lab.mqtt.head import MqttHead
 from skerry_lab.store import (
     SERVER_FILE,
     LabRegistry,
@@ -42,6 +43,8 @@ from skerry_lab.store import (
     make_folder,
 )
 from skerry_lab.tls import server_context
+
+T = TypeVar("T")
 
 RUNNING_FILE = "lab.json"
 
@@ -77,7 +80,7 @@ class Lab:
     ) -> None:
         self._data_dir = data_dir
         self._settings = settings or LabSettings()
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._log = get_logger("lab")
         self.https_port = self._settings.https_port
         self.mqtt_port = self._settings.mqtt_port
@@ -97,13 +100,17 @@ class Lab:
             for sock in self._https:
                 undo.callback(sock.close)
             self.https_port = self._https[0].getsockname()[1]
+            self._mqtt = listen(hosts, self.mqtt_port, "--mqtt-port")
+            for sock in self._mqtt:
+                undo.callback(sock.close)
+            self.mqtt_port = self._mqtt[0].getsockname()[1]
             state_folder(self._data_dir)  # clears what a killed lab left
             self.store = Store(
                 self._data_dir,
                 names=self.names,
                 settings=self._settings.dps,
                 messages=self._settings.messages,
-                clock=self._clock,
+                clock=self.clock,
             )
             undo.callback(self.store.close)
             self.authority = self.store.renew(self._settings.names)
@@ -167,6 +174,12 @@ class Lab:
         """Return what a device's `provisioning.connection_string` is set to."""
         return device_connection_string(self.registry.device(device_id), self.hub_name)
 
+    def submit(self, work: Coroutine[object, object, T]) -> "Future[T]":
+        """Run something on the server's loop, from any other thread."""
+        if self._loop is None:
+            raise LabError("the lab does not run")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def _end(self) -> None:
         if self._loop is not None and self._ended is not None:
             self._loop.call_soon_threadsafe(self._ended.set)
@@ -199,22 +212,31 @@ class Lab:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._connection_lost)
         self._loop, self._ended = loop, asyncio.Event()
-        live = Live(self.store, self._log)
-        http = HttpServer(live.answer, self._settings.http, self._clock, self._log)
+        live = self.live = Live(self.store, self._log)
+        mqtt = MqttHead(self.store, live.links, self.clock, self._log)
+        limits = self._settings.http
+        http = HttpServer(live.answer, limits, self.clock, self._log, mqtt.upgraded)
+
+        def streams() -> asyncio.StreamReaderProtocol:
+            reader = asyncio.StreamReader(loop=loop)
+            return asyncio.StreamReaderProtocol(reader, http.connected, loop=loop)
+
         servers = [
-            await asyncio.start_server(
-                http.connected,
+            await loop.create_server(
+                protocol,
                 sock=sock,
                 ssl=self._context,
-                ssl_handshake_timeout=self._settings.http.head_seconds,
+                ssl_handshake_timeout=limits.head_seconds,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
                 backlog=BACKLOG,
             )
-            for sock in self._https
+            for protocol, sockets in ((streams, self._https), (mqtt.protocol, self._mqtt))
+            for sock in sockets
         ]
         tasks = [
             asyncio.create_task(self._renew()),
             asyncio.create_task(live.run()),
+            asyncio.create_task(mqtt.run()),
             asyncio.create_task(live.tidy()),
         ]
         started.set_result(None)
@@ -223,7 +245,7 @@ class Lab:
             task.cancel()
         for server in servers:
             server.close()
-        live.links.close("the lab stops")
+        await mqtt.close()
         await http.close()
 
     async def _renew(self) -> None:

@@ -133,6 +133,12 @@ class Signed:
     def chain_pem(self) -> str:
         return "".join(part.public_bytes(Encoding.PEM).decode() for part in self.chain)
 
+    def write(self, folder: Path) -> Path:
+        """Write chain and key into one file."""
+        file = folder / "client.pem"
+        file.write_text(self.chain_pem + self.key_pem)
+        return file
+
     @property
     def key_pem(self) -> str:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from skerry.base.clock import Clock
+from skerry_lab.identity import Identity
+from skerry_lab.outbox import Kind, Notice, Outbox
 from skerry_lab.registry.errors import HubError, changed_meanwhile, no_device, no_module
 from skerry_lab.registry.model import (
     EDGE_MODULES,
@@ -30,12 +32,19 @@ class Registry:
     def __init__(
         self,
         store: RegistryStore,
+        outbox: Outbox,
         clock: Clock,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.store = store
+        self._outbox = outbox
+        self._forget: list[Callable[[Identity], None]] = []
         self._clock = clock
         self._random_bytes = random_bytes
+
+    def on_removal(self, forget: Callable[[Identity], None]) -> None:
+        """Have something removed with each device or module, in the same transaction."""
+        self._forget.append(forget)
 
     def fresh_keys(self) -> Authentication:
         """Return two new symmetric keys."""
@@ -83,6 +92,7 @@ class Registry:
             status_updated=former.status_updated if former and same_status else self._clock.now(),
         )
         self.store.put_device(device)
+        self._tell(Identity(device.device_id))
         if device.edge:
             self._add_edge_modules(device.device_id)
         return device
@@ -90,7 +100,10 @@ class Registry:
     def delete_device(self, device_id: str, if_match: str = ANY) -> None:
         """Remove a device and its modules. Raises: HubError 404, 412."""
         _check(if_match, self.device(device_id).etag)
+        for module in self.store.modules(device_id):
+            self._removed(Identity(device_id, module.module_id))
         self.store.delete_device(device_id)
+        self._removed(Identity(device_id))
 
     def put_module(self, wanted: Module, if_match: str | None = None) -> Module:
         """Create or update a module. Raises: HubError 403 (too many), 404, 409, 412."""
@@ -116,12 +129,14 @@ class Registry:
         generation = former.generation_id if former else self._generation()
         module = replace(wanted, generation_id=generation, etag=self._etag())
         self.store.put_module(module)
+        self._tell(Identity(device_id, module_id))
         return module
 
     def delete_module(self, device_id: str, module_id: str, if_match: str = ANY) -> None:
         """Remove a module. Raises: HubError 404, 412."""
         _check(if_match, self.module(device_id, module_id).etag)
         self.store.delete_module(device_id, module_id)
+        self._removed(Identity(device_id, module_id))
 
     def _add_edge_modules(self, device_id: str) -> None:
         present = {module.module_id for module in self.store.modules(device_id)}
@@ -129,6 +144,14 @@ class Registry:
             if module_id not in present:
                 keys = self.fresh_keys()
                 self.put_module(Module(device_id, module_id, keys, managed_by="IotEdge"))
+
+    def _removed(self, identity: Identity) -> None:
+        for forget in self._forget:
+            forget(identity)
+        self._tell(identity)
+
+    def _tell(self, identity: Identity) -> None:
+        self._outbox.put(Notice(Kind.IDENTITY, identity))
 
     def _key(self) -> str:
         return base64.b64encode(self._random_bytes(_KEY_BYTES)).decode()
