@@ -43,6 +43,7 @@ from skerry_lab.registry.service import Registry
 from skerry_lab.registry.store import RegistryStore
 from skerry_lab.routes import Answer, Handler, Request, Router
 from skerry_lab.twins import store as twin_store
+from skerry_lab.twins.api import Presence, TwinsApi
 from skerry_lab.twins.service import Twins
 from skerry_lab.twins.store import TwinStore
 
@@ -93,6 +94,7 @@ class Cloud:
     access: Access = field(repr=False)
     messages: Messages = field(repr=False)
     twins: Twins = field(repr=False)
+    presence: Presence = field(repr=False)
     sessions: SessionStore = field(repr=False)
     uploads: Uploads = field(repr=False)
     router: Router[Handler] = field(repr=False)
@@ -146,6 +148,7 @@ def open_cloud(
     )
     twins = Twins(TwinStore(connection), registry, outbox, clock)
     sessions = SessionStore(connection)
+    presence = Presence()
     registry.on_removal(twins.forget)
     registry.on_removal(sessions.delete)
     dps = DpsApi(id_scope, store, attestor, provisioning, settings, clock)
@@ -153,6 +156,7 @@ def open_cloud(
         dps.routes()
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access).routes()
+        + TwinsApi(twins, registry, access, presence).routes()
         + MessagesApi(messaging, access, clock).routes()
         + DeviceMessagesApi(messaging, access).routes()
     )
@@ -169,6 +173,7 @@ def open_cloud(
         access=access,
         messages=messaging,
         twins=twins,
+        presence=presence,
         sessions=sessions,
         uploads=Uploads(connection, messaging.records, random_bytes),
         router=Router(apis),

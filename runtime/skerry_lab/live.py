@@ -13,6 +13,7 @@ from skerry_lab.errors import LabError
 from skerry_lab.links import Link, Links
 from skerry_lab.messages.events import EventsApi
 from skerry_lab.messages.files_api import FilesApi
+from skerry_lab.methods.api import MethodsApi
 from skerry_lab.outbox import Kind, Notice
 from skerry_lab.routes import Answer, LiveHandler, LiveRoute, Request, Router, Stream
 from skerry_lab.store import Store
@@ -51,8 +52,10 @@ class Live:
         self.changes = Changes()
         routes: list[LiveRoute] = [  # each API that waits adds its own
             *EventsApi(store, self.changes).routes(),
+            *MethodsApi(store, self.links).routes(),
             *FilesApi(store).routes(),
         ]
+        store.cloud.presence.is_connected = lambda one: self.links.get(one) is not None
         self.router: Router[LiveHandler] = Router(routes)
         self._log = log
         self._loop = asyncio.get_running_loop()

@@ -15,9 +15,9 @@ from skerry_lab.messages.model import Ack, Outgoing, lock_lost, octets
 from skerry_lab.messages.records import RecordQueue
 from skerry_lab.messages.service import Messages
 from skerry_lab.registry.access import Access
-from skerry_lab.registry.api import API_VERSIONS
-from skerry_lab.registry.errors import HubError, bad_argument
+from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
+from skerry_lab.registry.requests import check_version
 from skerry_lab.routes import Answer, Request, Route
 
 _RECORDS_AT_ONCE = {RecordQueue.FEEDBACK: 64, RecordQueue.FILES: 1}
@@ -125,17 +125,6 @@ class MessagesApi:
     def _check(self, request: Request) -> None:
         check_version(request)
         self._access.policy(request, Right.SERVICE_CONNECT)
-
-
-def check_version(request: Request) -> None:
-    """Check that a request is of an API that is served. Raises: HubError 400."""
-    version = request.query.get("api-version")
-    if version not in API_VERSIONS:
-        raise HubError(
-            400,
-            "InvalidProtocolVersion",
-            f"api-version {version!r} is not known, expected one of {', '.join(API_VERSIONS)}",
-        )
 
 
 def _outgoing(identity: Identity, data: bytes, now: datetime) -> Outgoing:

@@ -4,28 +4,13 @@ Both use the same paths; the credential decides. Sources: azure-iot-edge.md §8.
 device-sdk-wire.md §4.4 for service SDKs.
 """
 
-import json
-
 from skerry_lab.registry.access import Access
-from skerry_lab.registry.errors import HubError, bad_argument
+from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.model import MAX_DEVICES_LISTED, device_from, module_from
 from skerry_lab.registry.policies import Right
+from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.service import ANY, Registry
 from skerry_lab.routes import Answer, Request, Route
-
-API_VERSIONS = (
-    "2016-11-14",
-    "2017-06-30",
-    "2017-11-08-preview",
-    "2018-04-01",
-    "2018-06-30",
-    "2019-03-30",
-    "2019-10-01",
-    "2020-03-13",
-    "2020-05-31-preview",
-    "2020-09-30",
-    "2021-04-12",
-)
 
 
 class RegistryApi:
@@ -52,58 +37,58 @@ class RegistryApi:
         ]
 
     def list_devices(self, request: Request) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy(request, Right.REGISTRY_READ)
         devices = self._registry.store.devices(_top(request))
         return Answer.json([device.to_json() for device in devices])
 
     def get_device(self, request: Request, device_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy_or_device(request, Right.REGISTRY_READ, device_id)
         device = self._registry.device(device_id)
-        return _tagged(device.to_json(), device.etag)
+        return tagged(device.to_json(), device.etag)
 
     def put_device(self, request: Request, device_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy(request, Right.REGISTRY_WRITE)
-        wanted = device_from(_body(request), device_id, self._registry.fresh_keys())
-        device = self._registry.put_device(wanted, _if_match(request))
-        return _tagged(device.to_json(), device.etag)
+        wanted = device_from(json_body(request), device_id, self._registry.fresh_keys())
+        device = self._registry.put_device(wanted, if_match(request))
+        return tagged(device.to_json(), device.etag)
 
     def delete_device(self, request: Request, device_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy(request, Right.REGISTRY_WRITE)
-        self._registry.delete_device(device_id, _if_match(request) or ANY)
+        self._registry.delete_device(device_id, if_match(request) or ANY)
         return Answer(204)
 
     def list_modules(self, request: Request, device_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy_or_device(request, Right.REGISTRY_READ, device_id)
         self._registry.device(device_id)
         modules = self._registry.store.modules(device_id)
         return Answer.json([module.to_json() for module in modules])
 
     def get_module(self, request: Request, device_id: str, module_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy_or_device(request, Right.REGISTRY_READ, device_id)
         module = self._registry.module(device_id, module_id)
-        return _tagged(module.to_json(), module.etag)
+        return tagged(module.to_json(), module.etag)
 
     def put_module(self, request: Request, device_id: str, module_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy_or_device(request, Right.REGISTRY_WRITE, device_id)
-        wanted = module_from(_body(request), device_id, module_id, self._registry.fresh_keys())
-        module = self._registry.put_module(wanted, _if_match(request))
-        return _tagged(module.to_json(), module.etag)
+        wanted = module_from(json_body(request), device_id, module_id, self._registry.fresh_keys())
+        module = self._registry.put_module(wanted, if_match(request))
+        return tagged(module.to_json(), module.etag)
 
     def delete_module(self, request: Request, device_id: str, module_id: str) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy_or_device(request, Right.REGISTRY_WRITE, device_id)
-        self._registry.delete_module(device_id, module_id, _if_match(request) or ANY)
+        self._registry.delete_module(device_id, module_id, if_match(request) or ANY)
         return Answer(204)
 
     def device_statistics(self, request: Request) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy(request, Right.REGISTRY_READ)
         counts = self._registry.store.count_devices()
         return Answer.json(
@@ -115,34 +100,9 @@ class RegistryApi:
         )
 
     def service_statistics(self, request: Request) -> Answer:
-        _check_version(request)
+        check_version(request)
         self._access.policy(request, Right.SERVICE_CONNECT)
         return Answer.json({"connectedDeviceCount": 0})
-
-
-def _check_version(request: Request) -> None:
-    version = request.query.get("api-version")
-    if version not in API_VERSIONS:
-        raise HubError(
-            400,
-            "InvalidProtocolVersion",
-            f"api-version {version!r} is not known, expected one of {', '.join(API_VERSIONS)}",
-        )
-
-
-def _body(request: Request) -> dict[str, object]:
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise bad_argument(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise bad_argument(f"the body is {type(body).__name__}, expected a JSON object")
-    return body
-
-
-def _if_match(request: Request) -> str | None:
-    header = request.headers.get("if-match")
-    return None if header is None else header.strip().strip('"')
 
 
 def _top(request: Request) -> int:
@@ -150,7 +110,3 @@ def _top(request: Request) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_DEVICES_LISTED:
         raise bad_argument(f"top is {text!r}, expected 1 to {MAX_DEVICES_LISTED}")
     return int(text)
-
-
-def _tagged(body: dict[str, object], etag: str) -> Answer:
-    return Answer.json(body, headers={"etag": f'"{etag}"'})

@@ -1,0 +1,1 @@
+"""Direct methods: called by services and modules, answered by who is connected."""
