@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every verb, in alphabetical order."""
     parser = argparse.ArgumentParser(
         prog="skerry-lab",
-        description="IoT Hub's registry and DPS on one machine, for labs, tests and single sites.",
+        description="IoT Hub and DPS on one machine, for labs, tests and single sites.",
         epilog="start with: skerry-lab up --data ./lab --https-port 8443",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {skerry.__version__}")

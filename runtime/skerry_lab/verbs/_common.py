@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from skerry_lab.errors import LabError
+from skerry_lab.identity import Identity
 from skerry_lab.store import Store
 
 Run = Callable[[argparse.Namespace], int]
@@ -42,6 +43,25 @@ def switch(text: str) -> bool:
     return text.lower() == "true"
 
 
+def json_value(text: str) -> object:
+    """Read JSON, as options of the Azure CLI take it."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+
+
+def add_identity(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a device, or a module of it."""
+    parser.add_argument("--device-id", "-d", required=True, metavar="ID")
+    parser.add_argument("--module-id", "-m", metavar="ID", help="a module of the device")
+
+
+def identity_of(options: argparse.Namespace) -> Identity:
+    """Return whom `add_identity`'s options name."""
+    return Identity(options.device_id, options.module_id)
+
+
 @contextlib.contextmanager
 def opened(options: argparse.Namespace) -> Iterator[Store]:
     """Open the data folder, also beside a running server."""
@@ -58,6 +78,19 @@ def read_text(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise LabError(f"{path} cannot be read as a certificate: {error}") from error
+
+
+def read_json(path: Path) -> object:
+    """Return the JSON of a file that an option names. Raises: LabError."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def show_json(document: object) -> None:
+    """Print what has no other form."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def show(options: argparse.Namespace, facts: Mapping[str, object]) -> None:

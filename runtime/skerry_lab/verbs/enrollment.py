@@ -2,7 +2,6 @@
 
 import argparse
 import base64
-import json
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from skerry_lab.dps.model import (
 from skerry_lab.verbs._common import (
     add_command,
     add_group,
+    json_value,
     opened,
     read_text,
     show,
@@ -65,7 +65,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     create.add_argument(
         "--reprovision-policy", "--rp", choices=tuple(Reprovision), default="migrate"
     )
-    create.add_argument("--payload", type=_json, metavar="JSON", help="goes back to the device")
+    create.add_argument(
+        "--payload", type=json_value, metavar="JSON", help="goes back to the device"
+    )
     add_command(commands, "list", "list enrolments", _list)
     shown = add_command(commands, "show", "show an enrolment with its keys", _show)
     _add_id(shown)
@@ -216,10 +218,3 @@ def _settings(options: argparse.Namespace, key: str, cloud: Cloud) -> str:
             f'symmetric_key = {{ value = "{value}" }}',
         ]
     return "".join(f"  {line}".rstrip() + "\n" for line in lines)
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error

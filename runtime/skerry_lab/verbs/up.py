@@ -16,10 +16,12 @@ from skerry_lab.verbs._common import add_command, show
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only when the operator names the machine
 
+_TRUSTED = "/usr/local/share/ca-certificates/skerry-lab.crt"
+
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = add_command(subparsers, "up", "serve DPS and the hub's registry until stopped", _run)
+    parser = add_command(subparsers, "up", "serve the hub and DPS until stopped", _run)
     parser.add_argument(
         "--host",
         action="append",
@@ -79,6 +81,7 @@ def _run(options: argparse.Namespace) -> int:
         facts = {
             "hub": lab.hub_name,
             "endpoint": lab.endpoint,
+            "mqttPort": lab.mqtt_port,
             "idScope": lab.id_scope,
             "root": str(root.resolve()),
         }
@@ -89,6 +92,9 @@ def _run(options: argparse.Namespace) -> int:
             "\nnext steps\n"
             f"  skerry-lab enrollment create my-device {data}   # prints what config.toml needs\n"
             f"  skerry-lab device create my-device {data}       # or by connection string\n"
+            f"  export REQUESTS_CA_BUNDLE={root.resolve()} SSL_CERT_FILE={root.resolve()}"
+            "   # SDKs here\n"
+            f"  sudo cp {root} {_TRUSTED} && sudo update-ca-certificates   # or the machine\n"
             f'  cp {root} … and trust_bundle_cert = "file:///…/ca.pem" in config.toml\n'
             "the lab runs until Ctrl-C\n"
         )
