@@ -4,7 +4,6 @@ Sending is a route of our own, since IoT Hub has it over AMQP only; the rest are
 (device-sdk-wire.md §4.4).
 """
 
-import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from skerry_lab.messages.service import Messages
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
-from skerry_lab.registry.requests import check_version
+from skerry_lab.registry.requests import check_version, json_body
 from skerry_lab.routes import Answer, Request, Route
 
 _RECORDS_AT_ONCE = {RecordQueue.FEEDBACK: 64, RecordQueue.FILES: 1}
@@ -64,7 +63,7 @@ class MessagesApi:
 
     def send(self, request: Request, device_id: str, module_id: str | None = None) -> Answer:
         self._access.policy(request, Right.SERVICE_CONNECT)
-        wanted = _outgoing(Identity(device_id, module_id), request.body, self._clock.now())
+        wanted = _outgoing(Identity(device_id, module_id), json_body(request), self._clock.now())
         sent = self._messages.send(wanted)
         return Answer.json(
             {
@@ -127,9 +126,8 @@ class MessagesApi:
         self._access.policy(request, Right.SERVICE_CONNECT)
 
 
-def _outgoing(identity: Identity, data: bytes, now: datetime) -> Outgoing:
+def _outgoing(identity: Identity, fields: Mapping[str, object], now: datetime) -> Outgoing:
     """Read a message for a device. Raises: HubError 400."""
-    fields = json_object(data)
     unknown = sorted(set(fields) - _FIELDS)
     if unknown:
         raise bad_argument(f"{unknown[0]!r} is not known, expected {', '.join(sorted(_FIELDS))}")
@@ -154,18 +152,6 @@ def _outgoing(identity: Identity, data: bytes, now: datetime) -> Outgoing:
         ack=Ack(str(ack)),
         expires=_expires(fields, now),
     )
-
-
-def json_object(data: bytes) -> dict[str, object]:
-    """Read the body of a request. Raises: HubError 400."""
-    try:
-        body = json.loads(data)
-        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored
-    except (ValueError, RecursionError) as error:
-        raise bad_argument(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise bad_argument(f"the body is {type(body).__name__}, expected a JSON object")
-    return body
 
 
 def _content(fields: Mapping[str, object]) -> bytes:

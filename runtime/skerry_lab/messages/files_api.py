@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from skerry_lab.cloud import Cloud
 from skerry_lab.identity import Identity
-from skerry_lab.messages.api import check_version, json_object
 from skerry_lab.messages.blobs import Blobs
 from skerry_lab.messages.uploads import CONTAINER, LIFETIME, Upload
 from skerry_lab.registry.errors import HubError, bad_argument
 from skerry_lab.registry.policies import Right
+from skerry_lab.registry.requests import check_version, json_body
 from skerry_lab.routes import Answer, LiveRoute, Request
 from skerry_lab.store import Store
 
@@ -45,7 +45,7 @@ class FilesApi:
 
         def work(cloud: Cloud) -> tuple[Upload, str]:
             cloud.access.device(request, Identity(device_id))
-            name = json_object(request.body).get("blobName")
+            name = json_body(request).get("blobName")
             if not isinstance(name, str):
                 raise bad_argument(f"blobName is {name!r}, expected a text")
             return cloud.uploads.begin(device_id, name, now), cloud.names.own
@@ -64,7 +64,7 @@ class FilesApi:
 
     async def finish(self, request: Request, device_id: str) -> Answer:
         check_version(request)
-        body = json_object(request.body)
+        body = json_body(request)
         correlation_id, is_success = body.get("correlationId"), body.get("isSuccess")
         if not isinstance(correlation_id, str) or not isinstance(is_success, bool):
             raise bad_argument("expected correlationId, a text, and isSuccess, true or false")

@@ -35,6 +35,7 @@ def json_body(request: Request) -> dict[str, object]:
     """Return the JSON object of a request. Raises: HubError 400."""
     try:
         body = json.loads(request.body)
+        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored
     except (ValueError, RecursionError) as error:
         raise bad_argument(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
