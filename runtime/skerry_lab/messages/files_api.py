@@ -43,14 +43,17 @@ class FilesApi:
         check_version(request)
         now = self._store.cloud.clock.now()
 
-        def work(cloud: Cloud) -> tuple[Upload, str]:
+        def work(cloud: Cloud) -> tuple[Upload, str, list[tuple[str, str]]]:
             cloud.access.device(request, Identity(device_id))
             name = json_body(request).get("blobName")
             if not isinstance(name, str):
                 raise bad_argument(f"blobName is {name!r}, expected a text")
-            return cloud.uploads.begin(device_id, name, now), cloud.names.own
+            ended = cloud.uploads.forget(now)
+            return cloud.uploads.begin(device_id, name, now), cloud.names.own, ended
 
-        upload, host = await self._store.ado(work)
+        upload, host, ended = await self._store.ado(work)
+        for file in ended:
+            await asyncio.to_thread(self._blobs.drop_blocks, *file)
         expiry = quote((now + LIFETIME).strftime("%Y-%m-%dT%H:%M:%SZ"), safe="")
         return Answer.json(
             {

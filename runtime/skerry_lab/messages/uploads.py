@@ -59,9 +59,6 @@ class Uploads:
             raise bad_argument(
                 f"blobName has {len(name)} characters, expected 1 to {_MAX_NAME} of them"
             )
-        self._connection.execute(
-            "DELETE FROM upload WHERE begun <= ?", (to_number(now - LIFETIME),)
-        )
         row = self._connection.execute(
             "SELECT count(*) FROM upload WHERE device_id = ?", (device_id,)
         ).fetchone()
@@ -77,6 +74,18 @@ class Uploads:
             (upload.correlation_id, device_id, name, upload.secret, to_number(now)),
         )
         return upload
+
+    def forget(self, now: datetime) -> list[tuple[str, str]]:
+        """End what has lasted too long; returns (device id, name) that nobody writes any more."""
+        ended = self._connection.execute(
+            "DELETE FROM upload WHERE begun <= ? RETURNING device_id, name",
+            (to_number(now - LIFETIME),),
+        ).fetchall()
+        active = {
+            (row["device_id"], row["name"])
+            for row in self._connection.execute("SELECT device_id, name FROM upload")
+        }
+        return sorted({(row["device_id"], row["name"]) for row in ended} - active)
 
     def check(self, device_id: str, name: str, secret: str, now: datetime) -> None:
         """Check that a file may be written with a secret. Raises: HubError 403."""

@@ -148,6 +148,19 @@ def test_a_secret_is_for_one_file_and_one_hour(lab: Hosted) -> None:
     assert not [path for path in (lab.folder / "files").rglob("*") if path.is_file()]
 
 
+def test_blocks_of_an_upload_that_never_ended_go(lab: Hosted) -> None:
+    """With the next upload after its hour, unless somebody writes the same file."""
+    for name in ("a", "b"):
+        put(lab, begin(lab, name), b"x", comp="block", blockid="AA==")
+    lab.clock.move(1800)
+    begin(lab, "b")
+    lab.clock.move(1800)
+    begin(lab, "c")
+    folders = [path.name for path in (lab.folder / "files").rglob(".*.blocks")]
+    assert len(folders) == 1
+    assert folders[0].startswith(".b")
+
+
 def test_ten_uploads_at_once(lab: Hosted) -> None:
     """The next is 403 until one has ended, by the device or by time."""
     first = begin(lab)
