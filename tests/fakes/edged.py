@@ -71,6 +71,12 @@ class FakeEdged:
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Call -> status and message; `*` refuses every call."""
     generations: int = 0
+    request: dict[str, str] | None = None
+    transactions: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, bytes] = field(default_factory=dict)
+    crashing_images: set[str] = field(default_factory=set)
+    """Images whose containers end with 1 as soon as they start."""
+    fetched: list[str] = field(default_factory=list)
 
     @contextmanager
     def serving(self, socket_path: Path) -> Iterator[None]:
@@ -90,6 +96,13 @@ class FakeEdged:
         router = Router([VERSION])
         router.add("GET", "/deployment", self._get_deployment)
         router.add("PUT", "/deployment/status", self._put_report)
+        router.add("PUT", "/deployment", self._apply)
+        router.add("GET", "/deployment/status", self._get_report)
+        router.add("GET", "/deployment/history", self._get_transaction)
+        router.add("GET", "/deployment/request", self._get_request)
+        router.add("POST", "/deployment/request", self._ask)
+        router.add("PUT", "/deployment/history", self._put_transaction)
+        router.add("GET", "/modules/{name}/logs", self._get_logs)
         router.add("GET", "/modules", self._list)
         router.add("POST", "/modules", self._create)
         router.add("PUT", "/modules/{name}", self._replace)
@@ -135,6 +148,35 @@ class FakeEdged:
         self.reports.append(request.json_object())
         return Response.empty()
 
+    def _apply(self, request: Request) -> Response:
+        self.deployment = request.json_object()
+        return Response.empty()
+
+    def _get_report(self, _request: Request) -> Response:
+        return Response.json(self.reports[-1])
+
+    def _get_transaction(self, _request: Request) -> Response:
+        return Response.json(self.transactions[-1])
+
+    def _ask(self, request: Request) -> Response:
+        self.generations += 1
+        action = str(request.json_object()["action"])
+        self.request = {"id": str(self.generations), "action": action}
+        return Response.json(self.request)
+
+    def _get_request(self, _request: Request) -> Response:
+        if self.request is None:
+            raise HttpError(404, "nobody asked for anything")
+        return Response.json(self.request)
+
+    def _put_transaction(self, request: Request) -> Response:
+        self.transactions.append(request.json_object())
+        return Response.empty()
+
+    def _get_logs(self, _request: Request, name: str) -> Response:
+        self._known(name)
+        return Response.stream(iter([self.logs.get(name, b"")]), "text/plain")
+
     def _list(self, _request: Request) -> Response:
         found = [_details(name, module) for name, module in sorted(self.modules.items())]
         return Response.json({"modules": found})
@@ -167,7 +209,14 @@ class FakeEdged:
         del self.modules[name]
         return Response.empty()
 
-    def _act(self, _request: Request, name: str, action: str) -> Response:
+    def _act(self, request: Request, name: str, action: str) -> Response:
+        if action == "prepareupdate":
+            spec: dict[str, Any] = request.json_object()
+            image = spec["config"]["settings"]["image"]
+            if image in self.missing_images:
+                raise HttpError(404, f"image {image!r} is not there")
+            self.fetched.append(image)
+            return Response.empty()
         self._called(f"{action} {name}")
         self._known(name)
         if action == "start":
@@ -180,6 +229,8 @@ class FakeEdged:
         module = self.modules[name]
         if module.status != "running":
             module.status, module.started = "running", self.clock.now()
+            if module.spec["config"]["settings"]["image"] in self.crashing_images:
+                self.ends(name, 1)
 
     def _known(self, name: str) -> None:
         if name not in self.modules:

@@ -1,17 +1,23 @@
 """An agent with a fake edged behind a real socket, and time that a test moves."""
 
 import io
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fakes.edged import VERSION, FakeEdged
 from skerry.agent.client import EdgedClient
 from skerry.agent.loop import Agent
-from skerry.agent.spec import Surroundings
+from skerry.agent.readiness import ReadinessWatch
+from skerry.agent.rollout import Rollout
+from skerry.agent.spec import Surroundings, module_spec
 from skerry.agent.store import MemoryStore
+from skerry.agent.transaction_store import TransactionStore
 from skerry.base.log import get_logger
 
+T = TypeVar("T")
 ENVIRONMENT = {
     "EdgeDeviceHostName": "house",
     "IOTEDGE_APIVERSION": VERSION,
@@ -22,6 +28,18 @@ ENVIRONMENT = {
     "IOTEDGE_WORKLOADURI": "unix:///run/iotedge/workload.sock",
     "NetworkId": "azure-iot-edge",
 }
+
+
+class InlineExecutor(Executor):
+    """Runs everything at once: time is virtual, and nothing shall happen beside it."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 @dataclass
@@ -42,12 +60,25 @@ class Site:
 
     def start_agent(self, boot: str = "boot-1", **environment: str) -> None:
         """Start an agent, again if there was one, with the memory that it left."""
-        log = get_logger("agent")
+        log, clock, pool = get_logger("agent"), self.edged.clock, InlineExecutor()
+        edged, surroundings = (
+            EdgedClient(self.socket, VERSION),
+            Surroundings({**ENVIRONMENT, **environment}),
+        )
         self.agent = Agent(
-            edged=EdgedClient(self.socket, VERSION),
-            surroundings=Surroundings({**ENVIRONMENT, **environment}),
+            edged=edged,
+            surroundings=surroundings,
             store=MemoryStore(self.folder, log),
-            clock=self.edged.clock,
+            rollout=Rollout(
+                store=TransactionStore(self.folder, log),
+                prepare=lambda module: edged.prepare(module_spec(module, "", surroundings)),
+                readiness=ReadinessWatch(edged.logs, pool, clock),
+                pool=pool,
+                clock=clock,
+                log=log,
+                context=surroundings.context,
+            ),
+            clock=clock,
             log=log,
             version="0.1.0",
             boot=boot,
@@ -83,6 +114,7 @@ def manifest(**modules: dict[str, Any]) -> dict[str, Any]:
     agent = {"type": "docker", "settings": {"image": "agent:1", "createOptions": "{}"}}
     properties = {
         "schemaVersion": "1.1",
+        "trialSeconds": 3,
         "runtime": {"type": "docker", "settings": {}},
         "systemModules": {"edgeAgent": agent},
         "modules": modules,

@@ -1,12 +1,13 @@
 """The agent's view of edged: deployment, modules, identities, report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from skerry.agent.model import Actual, RuntimeStatus
 from skerry.agent.spec import DIGEST_LABEL
+from skerry.agent.transaction import Request
 from skerry.base.client import ApiError, ServiceClient
 
 _NOT_FOUND = 404
@@ -73,6 +74,30 @@ class EdgedClient:
         """Remove a container, killing what still runs in it."""
         self._service.delete(_path(name))
 
+    def prepare(self, spec: Mapping[str, object]) -> None:
+        """Fetch a module's image and touch nothing else."""
+        self._service.post(f"{_path(str(spec['name']))}/prepareupdate", dict(spec))
+
+    def logs(self, name: str, since: datetime | None) -> Iterator[bytes]:
+        """Yield a module's output since a time, in Docker's frames."""
+        query = {} if since is None else {"since": str(int(since.timestamp()))}
+        return self._service.stream(f"{_path(name)}/logs", query)
+
+    def request(self) -> Request | None:
+        """Return what a person last asked for, None when nobody did."""
+        try:
+            answer = self._service.get("/deployment/request")
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        table = _object(answer)
+        return Request(str(table.get("id", "")), str(table.get("action", "")))
+
+    def tell(self, transaction: Mapping[str, object]) -> None:
+        """Hand over where the deployment has got to, and the history."""
+        self._service.put("/deployment/history", dict(transaction))
+
     def report(self, properties: Mapping[str, object]) -> None:
         """Hand over the reported properties."""
         self._service.put("/deployment/status", dict(properties))
@@ -99,6 +124,7 @@ def _actual(entry: Mapping[str, object]) -> Actual:
         description=str(running.get("description") or ""),
         image_id=str(settings.get("imageHash") or ""),
         digest=digest if isinstance(digest, str) else None,
+        health=str(running.get("health") or ""),
     )
 
 

@@ -8,7 +8,7 @@ object, or chunks (`createOptions`, `createOptions01`, …) that are put togethe
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,7 +16,10 @@ from skerry.agent.errors import DeploymentError, SchemaVersionError
 from skerry.agent.model import (
     AGENT_MODULE,
     MAX_STARTUP_ORDER,
+    TRIAL_SECONDS,
     Deployment,
+    Readiness,
+    ReadinessKind,
     RestartPolicy,
     Status,
     Wanted,
@@ -24,6 +27,8 @@ from skerry.agent.model import (
 
 _SCHEMA = re.compile(r"1\.[01](\.\d+)?")
 _CHUNKS = 100
+_LONGEST_SECONDS = 86400
+_MAX_PORT = 65535
 _PULL_POLICIES = ("on-create", "never")
 _AGENT = "$edgeAgent"
 _CREDENTIAL = ("address", "username", "password")
@@ -55,7 +60,45 @@ def parse_deployment(document: object, context: str = "") -> Deployment:
             wanted[name] = replace(module, context=context, auth=auth)
     _refuse_bad_dependencies(wanted, refused)
     version = desired.get("$version", 0)
-    return Deployment(wanted, refused, agent, version if isinstance(version, int) else 0)
+    trial = _seconds(desired, "trialSeconds", TRIAL_SECONDS)
+    return Deployment(wanted, refused, agent, version if isinstance(version, int) else 0, trial)
+
+
+def deployment_digest(document: object) -> str:
+    """Return the digest of what a manifest asks of the agent: its version is no part of it."""
+    basis: object = document
+    if isinstance(document, dict):
+        content = document.get("modulesContent")
+        agent = content.get(_AGENT) if isinstance(content, dict) else None
+        desired = agent.get("properties.desired") if isinstance(agent, dict) else None
+        if isinstance(desired, dict):
+            basis = {name: value for name, value in desired.items() if not name.startswith("$")}
+    text = json.dumps(basis, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def port_conflicts(deployment: Deployment) -> list[str]:
+    """Return which modules that shall run would publish the same port of the host."""
+    taken: dict[tuple[str, str], str] = {}
+    found = []
+    for name, module in sorted(deployment.modules.items()):
+        if module.status is not Status.RUNNING:
+            continue
+        for port in _host_ports(module.create_options):
+            other = taken.setdefault(port, name)
+            if other != name:
+                found.append(f"modules {other!r} and {name!r} both publish port {'/'.join(port)}")
+    return found
+
+
+def _host_ports(options: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    host = options.get("HostConfig")
+    bindings = host.get("PortBindings") if isinstance(host, dict) else None
+    for inside, holders in (bindings if isinstance(bindings, dict) else {}).items():
+        for holder in holders if isinstance(holders, list) else []:
+            port = holder.get("HostPort") if isinstance(holder, dict) else None
+            if port:
+                yield str(port), str(inside).partition("/")[2] or "tcp"
 
 
 def spec_digest(module: Wanted) -> str:
@@ -124,7 +167,7 @@ def _module(name: str, entry: object) -> Wanted:
     return Wanted(
         name=name,
         image=_with_tag(image.strip()),
-        create_options=_create_options(settings),
+        create_options=create_options(settings),
         env=_env(entry),
         status=_choice(entry, "status", Status, Status.RUNNING),
         restart_policy=_choice(entry, "restartPolicy", RestartPolicy, RestartPolicy.ALWAYS),
@@ -132,7 +175,53 @@ def _module(name: str, entry: object) -> Wanted:
         depends_on=_names(entry, "dependsOn"),
         pull_policy=str(policy),
         version=str(entry.get("version", "")),
+        readiness=_readiness(entry),
     )
+
+
+def _readiness(entry: Mapping[str, object]) -> Readiness | None:
+    if "readiness" not in entry:
+        return None
+    table = _table(entry, "readiness")
+    known = ", ".join(ReadinessKind)
+    try:
+        kind = ReadinessKind(str(table.get("type")))
+    except ValueError as error:
+        raise DeploymentError(
+            f"readiness.type is {table.get('type')!r}, expected one of {known}"
+        ) from error
+    port, path, pattern = (table.get(key) for key in ("port", "path", "pattern"))
+    needs_port = kind in (ReadinessKind.TCP, ReadinessKind.HTTP)
+    if needs_port and (not isinstance(port, int) or not 1 <= port <= _MAX_PORT):
+        raise DeploymentError(f"readiness.port is {port!r}, expected 1 to {_MAX_PORT}")
+    if kind is ReadinessKind.LOG:
+        _check_pattern(pattern)
+    if path is not None and not (isinstance(path, str) and path.startswith("/")):
+        raise DeploymentError(f"readiness.path is {path!r}, expected one that begins with '/'")
+    return Readiness(
+        kind,
+        port if isinstance(port, int) else 0,
+        str(path or "/"),
+        str(pattern or ""),
+        _seconds(table, "timeoutSeconds", Readiness.timeout_seconds),
+    )
+
+
+def _check_pattern(pattern: object) -> None:
+    if not isinstance(pattern, str) or not pattern:
+        raise DeploymentError(f"readiness.pattern is {pattern!r}, expected a regular expression")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise DeploymentError(f"readiness.pattern {pattern!r} is not one: {error}") from error
+
+
+def _seconds(table: Mapping[str, object], name: str, default: float) -> float:
+    value = table.get(name, default)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and 0 <= float(str(value)) <= _LONGEST_SECONDS):
+        raise DeploymentError(f"{name} is {value!r}, expected 0 to {_LONGEST_SECONDS} seconds")
+    return float(str(value))
 
 
 def _with_tag(image: str) -> str:
@@ -176,7 +265,8 @@ def _env(entry: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-def _create_options(settings: Mapping[str, object]) -> Mapping[str, object]:
+def create_options(settings: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the create options of a module's settings; raises DeploymentError."""
     value = settings.get("createOptions")
     if isinstance(value, str):
         chunks = [value]

@@ -1,8 +1,7 @@
 """One round of the agent after another: look, think, act, report.
 
 A step that fails is remembered and does not stop the others. While edged cannot be reached nothing
-is done and nothing is forgotten; that is said once. A deployment that cannot be used leaves the
-last one in force that could.
+is done and nothing is forgotten; that is said once. Which deployment is in force the rollout says.
 """
 
 from collections.abc import Mapping
@@ -10,23 +9,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from skerry.agent.deployment import parse_deployment
-from skerry.agent.errors import DeploymentError, SchemaVersionError
 from skerry.agent.memory import after_absence, after_failure, after_success, before, forgive
 from skerry.agent.model import Actual, Deployment, Memory, RuntimeStatus, identity_of
 from skerry.agent.reconcile import Outlook, reconcile
 from skerry.agent.report import (
-    BAD_FORMAT,
-    BAD_SCHEMA_VERSION,
     FAILED,
     NO_DEPLOYMENT,
     OK,
     Round,
     reported,
 )
+from skerry.agent.rollout import Rollout
 from skerry.agent.spec import Surroundings, module_spec
 from skerry.agent.steps import Create, Remove, Start, Step, Stop
 from skerry.agent.store import MemoryStore, Remembered
+from skerry.agent.transaction import Request
+from skerry.agent.transaction_store import summary
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
@@ -47,6 +45,8 @@ class Edged(Protocol):
     def create(self, spec: Mapping[str, object], *, exists: bool, start: bool) -> None: ...
     def act(self, name: str, action: str) -> None: ...
     def remove(self, name: str) -> None: ...
+    def request(self) -> Request | None: ...
+    def tell(self, transaction: Mapping[str, object]) -> None: ...
     def report(self, properties: Mapping[str, object]) -> None: ...
 
 
@@ -57,6 +57,7 @@ class Agent:
     edged: Edged
     surroundings: Surroundings
     store: MemoryStore
+    rollout: Rollout
     clock: Clock
     log: Logger
     version: str
@@ -64,9 +65,9 @@ class Agent:
     _remembered_boot: str = ""
     _is_at_work: bool = False
     _memory: dict[str, Memory] = field(default_factory=dict)
-    _usable: Deployment | None = None
     _said: dict[str, str] = field(default_factory=dict)
     _reported: Mapping[str, object] | None = None
+    _told: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         remembered = self.store.load()
@@ -88,16 +89,29 @@ class Agent:
         return seconds
 
     def _round(self) -> float:
-        code, description = self._read_deployment()
-        deployment = self._usable
+        document = self.edged.deployment()
+        if document is None:
+            self._say("deployment", "there is no deployment; modules are left as they are")
+            self._tell(Round(NO_DEPLOYMENT, "there is no deployment"))
+            return LOOK_SECONDS
+        self._said.pop("deployment", None)
+        self.rollout.offer(document)
+        actual = self.edged.modules()
+        self.rollout.decide(self.edged.request(), actual)
+        deployment = self.rollout.target()
+        code, description = self.rollout.verdict()
         if deployment is None:
             self._tell(Round(code, description))
             return LOOK_SECONDS
-        actual = self.edged.modules()
+        for name, reason in deployment.refused.items():
+            self._say(f"refused {name}", "module refused", module=name, reason=reason)
         now = self.clock.now()
         self._look_back(deployment, actual, now)
-        outlook = reconcile(deployment, actual, self._memory, now)
+        readiness = self.rollout.readiness
+        readiness.look(deployment.modules, actual)
+        outlook = reconcile(deployment, actual, self._memory, now, readiness.waiting)
         failed = self._act(outlook, actual)
+        has_advanced = self.rollout.judge(outlook, actual, self._memory)
         problems = self._problems(deployment, outlook)
         if code == OK and problems:
             code, description = FAILED, "; ".join(problems)
@@ -106,25 +120,9 @@ class Agent:
                 code, description, deployment, actual, outlook.states, outlook.notes, self._memory
             )
         )
-        return self._pause(outlook, failed, now)
-
-    def _read_deployment(self) -> tuple[int, str]:
-        """Read the deployment; returns what is reported about it."""
-        document = self.edged.deployment()
-        if document is None:
-            self._usable = None
-            self._say("deployment", "there is no deployment; modules are left as they are")
-            return NO_DEPLOYMENT, "there is no deployment"
-        try:
-            self._usable = parse_deployment(document, self.surroundings.context)
-        except DeploymentError as error:
-            self._say("deployment", "the deployment cannot be used", reason=str(error))
-            wrong_version = isinstance(error, SchemaVersionError)
-            return BAD_SCHEMA_VERSION if wrong_version else BAD_FORMAT, str(error)
-        self._said.pop("deployment", None)
-        for name, reason in self._usable.refused.items():
-            self._say(f"refused {name}", "module refused", module=name, reason=reason)
-        return OK, ""
+        if has_advanced:
+            return AT_ONCE_SECONDS
+        return min(self._pause(outlook, failed, now), self.rollout.due())
 
     def _look_back(
         self, deployment: Deployment, actual: Mapping[str, Actual], now: datetime
@@ -229,6 +227,10 @@ class Agent:
         if properties != self._reported:
             self.edged.report(properties)
             self._reported = properties
+        transaction = summary(self.rollout.state, self.rollout.problem)
+        if transaction != self._told:
+            self.edged.tell(transaction)
+            self._told = transaction
 
     def _pause(self, outlook: Outlook, failed: int, now: datetime) -> float:
         if len(outlook.steps) > failed:

@@ -9,6 +9,8 @@ AGENT_MODULE = "edgeAgent"
 HUB_MODULE = "edgeHub"
 SYSTEM_MODULES = frozenset({AGENT_MODULE, HUB_MODULE})
 MAX_STARTUP_ORDER = 4_294_967_295
+TRIAL_SECONDS = 30.0
+"""How long a new deployment has to hold, where it does not say so itself (`trialSeconds`)."""
 
 
 class Status(StrEnum):
@@ -38,6 +40,38 @@ class RuntimeStatus(StrEnum):
     DEAD = "dead"
 
 
+class ReadinessKind(StrEnum):
+    """How a module is asked whether it is ready."""
+
+    HEALTHCHECK = "healthcheck"
+    TCP = "tcp"
+    HTTP = "http"
+    LOG = "log"
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """When a module counts as ready: its own healthcheck, a port, an answer 2xx or 3xx, a line."""
+
+    kind: ReadinessKind
+    port: int = 0
+    path: str = "/"
+    pattern: str = ""
+    timeout_seconds: float = 60.0
+
+    def __str__(self) -> str:
+        """Return it in a few words."""
+        match self.kind:
+            case ReadinessKind.HEALTHCHECK:
+                return "healthcheck"
+            case ReadinessKind.LOG:
+                return f"log {self.pattern!r}"
+            case ReadinessKind.TCP:
+                return f"tcp port {self.port}"
+            case ReadinessKind.HTTP:
+                return f"http port {self.port}, path {self.path!r}"
+
+
 ENDED = (RuntimeStatus.STOPPED, RuntimeStatus.FAILED)
 
 
@@ -59,6 +93,7 @@ class Wanted:
     depends_on: tuple[str, ...] = ()
     pull_policy: str = "on-create"
     version: str = ""
+    readiness: Readiness | None = None
     context: str = ""
     auth: Mapping[str, str] | None = field(default=None, repr=False)
 
@@ -79,6 +114,7 @@ class Deployment:
     refused: Mapping[str, str] = field(default_factory=dict)
     agent: Mapping[str, object] = field(default_factory=dict)
     version: int = 0
+    trial_seconds: float = TRIAL_SECONDS
 
 
 @dataclass(frozen=True)
@@ -94,6 +130,7 @@ class Actual:
     description: str = ""
     image_id: str = ""
     digest: str | None = None
+    health: str = ""
 
 
 @dataclass(frozen=True)

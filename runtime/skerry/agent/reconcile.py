@@ -58,8 +58,9 @@ def reconcile(
     actual: Mapping[str, Actual],
     memory: Mapping[str, Memory],
     now: datetime,
+    unready: frozenset[str] = frozenset(),
 ) -> Outlook:
-    """Return what to do next."""
+    """Return what to do next; what comes after modules that are `unready` waits for them."""
     verdicts: dict[str, _Verdict] = {}
     for name in sorted(actual):
         if not _is_wanted(name, deployment):
@@ -73,9 +74,11 @@ def reconcile(
             verdicts[module.name] = _Verdict(_state_of(found), note=_note(found))
             continue
         order = module.startup_order
-        verdict = _judge(module, deployment, actual, memory.get(module.name, Memory()), now)
+        verdict = _judge(
+            module, deployment, actual, memory.get(module.name, Memory()), now, unready
+        )
         verdicts[module.name] = verdict
-        settled = settled and verdict.step is None
+        settled = settled and verdict.step is None and module.name not in unready
     return Outlook(
         steps=tuple(verdict.step for verdict in verdicts.values() if verdict.step is not None),
         states={name: verdict.state for name, verdict in verdicts.items()},
@@ -106,12 +109,13 @@ def _judge(
     actual: Mapping[str, Actual],
     known: Memory,
     now: datetime,
+    unready: frozenset[str],
 ) -> _Verdict:
     found = actual.get(module.name)
     if found is None or found.status is not RuntimeStatus.RUNNING:
-        missing = _missing_dependency(module, deployment, actual)
+        missing = _missing_dependency(module, deployment, actual, unready)
         if missing is not None:
-            note = f"waits for {missing!r}, which it depends on, to run"
+            note = f"waits for {missing!r}, which it depends on, to run and be ready"
             return _Verdict(_state_of(found), note=note)
     digest = spec_digest(module)
     if found is None or _is_another(found, module, known, digest):
@@ -130,13 +134,16 @@ def _judge(
 
 
 def _missing_dependency(
-    module: Wanted, deployment: Deployment, actual: Mapping[str, Actual]
+    module: Wanted,
+    deployment: Deployment,
+    actual: Mapping[str, Actual],
+    unready: frozenset[str],
 ) -> str | None:
     if module.status is Status.STOPPED:
         return None
     for name in module.depends_on:
         found = actual.get(name)
-        if found is None:
+        if found is None or name in unready:
             return name
         is_over = (
             found.status is RuntimeStatus.STOPPED

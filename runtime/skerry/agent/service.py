@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,12 +18,16 @@ from skerry.agent.client import EdgedClient
 from skerry.agent.errors import AgentError
 from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
-from skerry.agent.spec import Surroundings
+from skerry.agent.readiness import ReadinessWatch
+from skerry.agent.rollout import Rollout
+from skerry.agent.spec import Surroundings, module_spec
 from skerry.agent.store import MemoryStore
+from skerry.agent.transaction_store import TransactionStore
 from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_AT_ONCE = 8
 _DEFAULT_STORAGE = "/var/lib/skerry-agent"
 _REQUIRED = ("IOTEDGE_MANAGEMENTURI", "IOTEDGE_WORKLOADURI", "IOTEDGE_APIVERSION")
 
@@ -40,12 +45,23 @@ def make_agent(environment: Mapping[str, str]) -> Agent:
     storage = Path(environment.get("StorageFolder", _DEFAULT_STORAGE))
     if not os.access(storage, os.W_OK):
         raise AgentError(f"storage folder {storage} cannot be written; mount a volume there")
-    log = get_logger("agent")
+    log, clock, surroundings = get_logger("agent"), SystemClock(), Surroundings(environment)
+    edged = EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"])
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="agent")
     return Agent(
-        edged=EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"]),
-        surroundings=Surroundings(environment),
+        edged=edged,
+        surroundings=surroundings,
         store=MemoryStore(storage, log),
-        clock=SystemClock(),
+        rollout=Rollout(
+            store=TransactionStore(storage, log),
+            prepare=lambda module: edged.prepare(module_spec(module, "", surroundings)),
+            readiness=ReadinessWatch(edged.logs, pool, clock),
+            pool=pool,
+            clock=clock,
+            log=log,
+            context=surroundings.context,
+        ),
+        clock=clock,
         log=log,
         version=skerry.__version__,
         boot=_BOOT_ID.read_text("ascii").strip(),

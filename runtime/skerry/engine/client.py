@@ -281,6 +281,7 @@ def _container(found: Mapping[str, Any]) -> Container:
             started_at=parse_time(state.get("StartedAt", "")),
             finished_at=parse_time(state.get("FinishedAt", "")),
             error=state.get("Error", ""),
+            health=(state.get("Health") or {}).get("Status", ""),
         ),
         tty=bool(config.get("Tty")),
     )

@@ -20,6 +20,7 @@ class State:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str = ""
+    health: str = ""
 
     @property
     def running(self) -> bool:

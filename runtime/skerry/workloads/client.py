@@ -64,6 +64,24 @@ class ManagementClient:
             raise
         return answer if isinstance(answer, dict) else None
 
+    def deployment_history(self) -> dict[str, object] | None:
+        """Return where the deployment has got to, and its history; None before the agent said."""
+        try:
+            answer = self._service.get("/deployment/history")
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        return answer if isinstance(answer, dict) else None
+
+    def ask_agent(self, action: str) -> None:
+        """Leave a request for the agent: `rollback` or `retry`."""
+        self._service.post("/deployment/request", {"action": action})
+
+    def apply_deployment(self, document: dict[str, object]) -> None:
+        """Put a manifest in the place of the configuration's, until that one changes."""
+        self._service.put("/deployment", document)
+
 
 def _path(module: str) -> str:
     return f"/modules/{quote(module, safe='')}"

@@ -29,6 +29,7 @@ from skerry.workloads.times import point_in_time
 
 _PREPARE_SINCE = "2019-01-30"
 _ANSWER_FIRST_SECONDS = 1.0
+_ACTIONS = ("rollback", "retry")
 
 
 class ManagementApi:
@@ -88,6 +89,11 @@ class ManagementApi:
         router.add("GET", "/deployment", agent(self._get_deployment))
         router.add("GET", "/deployment/status", readable(self._get_report))
         router.add("PUT", "/deployment/status", agent(self._put_report))
+        router.add("PUT", "/deployment", readable(self._apply_deployment))
+        router.add("GET", "/deployment/history", readable(self._get_history))
+        router.add("PUT", "/deployment/history", agent(self._put_history))
+        router.add("GET", "/deployment/request", agent(self._get_request))
+        router.add("POST", "/deployment/request", readable(self._ask))
         return router
 
     def _open(self, handler: Callable[..., Response]) -> Callable[..., Response]:
@@ -203,6 +209,34 @@ class ManagementApi:
         if found is None:
             raise HttpError(404, "there is no deployment; make one with: skerry config apply")
         return Response.json(found)
+
+    def _apply_deployment(self, request: Request) -> Response:
+        if request.peer.uid != 0:
+            raise HttpError(403, "a deployment is applied by root only; run it with sudo")
+        self._deployment.apply(request.json_object())
+        return Response.empty()
+
+    def _get_history(self, _request: Request) -> Response:
+        history = self._deployment.history()
+        if history is None:
+            raise HttpError(404, "the edge agent has not reported yet")
+        return Response.json(history)
+
+    def _put_history(self, request: Request) -> Response:
+        self._deployment.put_history(request.json_object())
+        return Response.empty()
+
+    def _get_request(self, _request: Request) -> Response:
+        asked = self._deployment.request()
+        if asked is None:
+            raise HttpError(404, "nobody has asked for anything")
+        return Response.json(asked)
+
+    def _ask(self, request: Request) -> Response:
+        action = text(request.json_object(), "action")
+        if action not in _ACTIONS:
+            raise HttpError(400, f"action is {action!r}, expected 'rollback' or 'retry'")
+        return Response.json(self._deployment.ask(action))
 
     def _get_report(self, _request: Request) -> Response:
         report = self._deployment.report()

@@ -100,7 +100,10 @@ def details(container: Container) -> dict[str, object]:
             "statusCode": str(state.exit_code),
         }
     description = f"{state.status}: {state.error}" if state.error else state.status
-    status["runtimeStatus"] = {"status": runtime_status(state), "description": description}
+    running = {"status": runtime_status(state), "description": description}
+    if state.health:
+        running["health"] = state.health
+    status["runtimeStatus"] = running
     return {
         "id": "id",
         "name": container.name,

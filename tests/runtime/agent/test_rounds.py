@@ -225,15 +225,25 @@ def test_broken_memory_is_set_aside(site: Site, tmp_path: Path) -> None:
     assert any(line.startswith("memory set aside") for line in site.lines())
 
 
-def test_one_bad_module_is_refused_and_reported(site: Site) -> None:
-    """The others run; what ran from its former description goes on."""
+def test_a_deployment_with_a_bad_module_is_refused_whole(site: Site) -> None:
+    """Nothing is changed by half: what ran goes on, and the report says which module it is."""
     site.deploy(sensor=module(), other=module())
     site.run(10)
     site.changes()
     site.deploy(sensor=module(restartPolicy="maybe"), other=module("other:2"))
     site.run(10)
-    assert site.changes() == ["replace other"]
-    assert site.edged.modules["sensor"].status == "running"
+    assert site.changes() == []
+    status = site.report["lastDesiredStatus"]
+    assert status["code"] == 500
+    assert status["description"].startswith("not in force: sensor: restartPolicy is 'maybe'")
+    assert site.report["modules"]["sensor"]["runtimeStatus"] == "running"
+
+
+def test_in_the_first_deployment_a_bad_module_stops_no_other(site: Site) -> None:
+    """There is nothing to keep instead, so a new device runs what it can."""
+    site.deploy(sensor=module(restartPolicy="maybe"), other=module())
+    site.run(10)
+    assert site.changes() == ["create other", "start other"]
     status = site.report["lastDesiredStatus"]
     assert status["code"] == 500
     assert status["description"].startswith("sensor: restartPolicy is 'maybe', expected one of")

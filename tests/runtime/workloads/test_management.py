@@ -102,6 +102,8 @@ AGENT_ONLY = (
     ("delete", "/identities/pump"),
     ("post", "/device/reprovision"),
     ("put", "/deployment/status"),
+    ("put", "/deployment/history"),
+    ("get", "/deployment/request"),
     ("get", "/deployment"),
 )
 
@@ -224,6 +226,30 @@ def test_the_deployment_is_read_anew_each_time(agent: House) -> None:
     assert missing.value.status == 404
     agent.configure(deployment={"modulesContent": {"$edgeHub": {}}})
     assert agent.client().get("/deployment") == {"modulesContent": {"$edgeHub": {}}}
+
+
+def test_people_and_the_agent_tell_each_other_about_deployments(agent: House) -> None:
+    """History one way, requests the other; a request that is none is refused."""
+    client = agent.client()
+    for path in ("/deployment/history", "/deployment/request"):
+        with pytest.raises(ApiError) as missing:
+            client.get(path)
+        assert missing.value.status == 404
+    client.put("/deployment/history", {"phase": "idle", "history": []})
+    assert client.get("/deployment/history") == {"phase": "idle", "history": []}
+    asked: Any = client.post("/deployment/request", {"action": "rollback"})
+    assert client.get("/deployment/request") == asked
+    with pytest.raises(ApiError, match="action is 'dance', expected 'rollback' or 'retry'"):
+        client.post("/deployment/request", {"action": "dance"})
+
+
+def test_an_applied_deployment_lasts_until_the_configurations_changes(agent: House) -> None:
+    """A file by hand is in force until `config apply` has another word."""
+    applied: dict[str, object] = {"modulesContent": {"$edgeAgent": {}}}
+    agent.client().put("/deployment", applied)
+    assert agent.client().get("/deployment") == applied
+    agent.configure(deployment={"modulesContent": {"$edgeHub": {"new": 1}}})
+    assert agent.client().get("/deployment") == {"modulesContent": {"$edgeHub": {"new": 1}}}
 
 
 def test_the_settings_in_force_are_told(agent: House) -> None:

@@ -1,0 +1,175 @@
+"""Deployments as transactions, by the agent at work on a management API."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from harness.agents import Site, manifest, module
+
+
+def images(site: Site) -> dict[str, str]:
+    """Return what runs, by name."""
+    return {
+        name: found.spec["config"]["settings"]["image"]
+        for name, found in site.edged.modules.items()
+        if found.status == "running"
+    }
+
+
+def history(site: Site) -> list[tuple[str, str]]:
+    """Return outcome and reason of every deployment so far."""
+    return [(e["outcome"], e["reason"]) for e in site.edged.transactions[-1]["history"]]
+
+
+def settle(site: Site, **modules: dict[str, Any]) -> None:
+    """Have a deployment in force."""
+    site.deploy(**modules)
+    site.run(10)
+    site.changes()
+
+
+OLD = {"a": "a:1", "b": "b:1"}
+
+
+@pytest.fixture
+def old(site: Site) -> Site:
+    settle(site, a=module("a:1"), b=module("b:1"))
+    return site
+
+
+def test_an_update_that_holds_is_committed(old: Site) -> None:
+    """Everything is fetched before the first container is touched."""
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(20)
+    assert images(old) == {"a": "a:2", "b": "b:2"}
+    assert old.edged.fetched == ["a:2", "b:2"]
+    assert [outcome for outcome, _ in history(old)] == ["committed", "committed"]
+    assert old.report["lastDesiredStatus"]["code"] == 200
+
+
+def test_a_crash_loop_brings_back_the_whole_old_set(old: Site) -> None:
+    """Also the module that was well; the same deployment is not tried again."""
+    old.edged.crashing_images.add("b:2")
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(60)
+    assert images(old) == OLD
+    outcome, reason = history(old)[-1]
+    assert (outcome, reason[:27]) == ("rolled-back", "b: ended with status 1; res")
+    assert old.report["lastDesiredStatus"]["code"] == 500
+    old.changes()
+    old.run(100)
+    old.start_agent()
+    old.run(100)
+    assert old.changes() == []
+
+
+def test_a_container_that_cannot_be_made_brings_back_the_old_set(old: Site) -> None:
+    """A port that somebody has taken, say."""
+    old.edged.refusals["replace b"] = (500, "port is already allocated")
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(25)
+    old.edged.refusals.clear()
+    old.run(25)
+    assert images(old) == OLD
+    assert history(old)[-1] == ("rolled-back", "b: port is already allocated")
+
+
+def test_an_image_that_is_missing_touches_nothing(old: Site) -> None:
+    """Neither module is replaced; when the image is there the deployment goes on by itself."""
+    old.edged.missing_images.add("b:2")
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(60)
+    assert (images(old), old.changes()) == (OLD, [])
+    description = old.report["lastDesiredStatus"]["description"]
+    assert description == "cannot be prepared; b: image 'b:2' is not there"
+    old.edged.missing_images.clear()
+    old.run(200)
+    assert images(old) == {"a": "a:2", "b": "b:2"}
+
+
+def test_a_crashed_module_comes_back_while_images_are_awaited(old: Site) -> None:
+    """The deployment in force is looked after as ever."""
+    old.edged.missing_images.add("b:2")
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(5)
+    old.edged.ends("a", 1)
+    old.run(12)
+    assert images(old) == OLD
+
+
+def test_modules_that_publish_the_same_port_are_refused(old: Site) -> None:
+    """Before anything is touched."""
+    options = {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}
+    fields = {"settings": {"image": "a:2", "createOptions": json.dumps(options)}}
+    old.deploy(a=module() | fields, b=module() | fields)
+    old.run(10)
+    assert (images(old), old.changes()) == (OLD, [])
+    assert history(old)[-1] == ("refused", "modules 'a' and 'b' both publish port 8080/tcp")
+
+
+def test_a_person_may_roll_back_and_retry(old: Site) -> None:
+    """A request is answered once."""
+    old.deploy(a=module("a:2"), b=module("b:1"))
+    old.run(20)
+    old.edged.request = {"id": "1", "action": "rollback"}
+    old.run(20)
+    assert images(old) == OLD
+    old.edged.request = {"id": "2", "action": "retry"}
+    old.run(20)
+    assert images(old) == {"a": "a:2", "b": "b:1"}
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """Give a port on which something listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_module_that_is_not_ready_holds_up_what_comes_after_it(site: Site) -> None:
+    """A line of its log, as the case may be."""
+    ready = {"type": "log", "pattern": "^up$", "timeoutSeconds": 30}
+    site.deploy(a=module(startupOrder=1, readiness=ready), b=module(startupOrder=2))
+    site.run(10)
+    assert sorted(images(site)) == ["a"]
+    site.edged.logs["a"] = b"booting\nup\n"
+    site.run(10)
+    assert sorted(images(site)) == ["a", "b"]
+
+
+def test_what_is_never_ready_is_rolled_back(old: Site) -> None:
+    """After the time that it was given."""
+    ready = {"type": "log", "pattern": "^up$", "timeoutSeconds": 30}
+    old.deploy(a=module("a:2", readiness=ready), b=module("b:2"))
+    old.run(60)
+    assert images(old) == OLD
+    assert history(old)[-1] == ("rolled-back", "a: not ready within 30 s (log '^up$')")
+
+
+def test_a_port_that_answers_makes_a_module_ready(old: Site) -> None:
+    """By the module's name on the network."""
+    settle(old, localhost=module("a:1"))
+    with listening() as port:
+        ready = {"type": "tcp", "port": port, "timeoutSeconds": 5}
+        old.deploy(localhost=module("a:2", readiness=ready))
+        old.run(20)
+    assert images(old) == {"localhost": "a:2"}
+
+
+def test_a_killed_agent_goes_on_with_the_trial(old: Site) -> None:
+    """At every round of an update that fails: a new agent ends wholly new or wholly old."""
+    for kill_after in range(12):
+        old.edged.crashing_images = {f"b:{kill_after}x"}
+        old.deploy(a=module(f"a:{kill_after}x"), b=module(f"b:{kill_after}x"))
+        for _ in range(kill_after):
+            old.edged.clock.advance(old.agent.round())
+        old.start_agent()
+        old.run(70)
+        assert images(old) == OLD
+        assert old.edged.deployment == manifest(
+            a=module(f"a:{kill_after}x"), b=module(f"b:{kill_after}x")
+        )
