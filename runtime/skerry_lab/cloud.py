@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
 from skerry_lab import authority
+from skerry_lab.configurations.api import ConfigurationsApi
+from skerry_lab.configurations.content import Deployments
 from skerry_lab.dps import store as dps_store
 from skerry_lab.dps.api import DpsApi
 from skerry_lab.dps.attestation import Attestor, Wrap
@@ -39,11 +41,12 @@ from skerry_lab.registry.access import Access
 from skerry_lab.registry.api import RegistryApi
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.policies import PolicyStore
+from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.service import Registry
 from skerry_lab.registry.store import RegistryStore
 from skerry_lab.routes import Answer, Handler, Request, Router
 from skerry_lab.twins import store as twin_store
-from skerry_lab.twins.api import Presence, TwinsApi
+from skerry_lab.twins.api import TwinsApi
 from skerry_lab.twins.service import Twins
 from skerry_lab.twins.store import TwinStore
 
@@ -95,6 +98,7 @@ class Cloud:
     messages: Messages = field(repr=False)
     twins: Twins = field(repr=False)
     presence: Presence = field(repr=False)
+    deployments: Deployments = field(repr=False)
     sessions: SessionStore = field(repr=False)
     uploads: Uploads = field(repr=False)
     router: Router[Handler] = field(repr=False)
@@ -149,13 +153,15 @@ def open_cloud(
     twins = Twins(TwinStore(connection), registry, outbox, clock)
     sessions = SessionStore(connection)
     presence = Presence()
+    deployments = Deployments(registry, twins)
     registry.on_removal(twins.forget)
     registry.on_removal(sessions.delete)
     dps = DpsApi(id_scope, store, attestor, provisioning, settings, clock)
     apis = (
         dps.routes()
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
-        + RegistryApi(registry, access).routes()
+        + RegistryApi(registry, access, presence).routes()
+        + ConfigurationsApi(deployments, access).routes()
         + TwinsApi(twins, registry, access, presence).routes()
         + MessagesApi(messaging, access, clock).routes()
         + DeviceMessagesApi(messaging, access).routes()
@@ -174,6 +180,7 @@ def open_cloud(
         messages=messaging,
         twins=twins,
         presence=presence,
+        deployments=deployments,
         sessions=sessions,
         uploads=Uploads(connection, messaging.records, random_bytes),
         router=Router(apis),

@@ -63,7 +63,7 @@ class Links:
 
     def count_devices(self) -> int:
         """Return how many devices are connected; modules do not count."""
-        return sum(identity.module_id is None for identity in self._links)
+        return sum(identity.module_id is None for identity in list(self._links))  # any thread
 
     def add(self, link: Link) -> None:
         """Take a new link in; the former one of the same identity is closed."""

@@ -55,6 +55,7 @@ class Live:
             *MethodsApi(store, self.links).routes(),
             *FilesApi(store).routes(),
         ]
+        store.cloud.presence.count_devices = self.links.count_devices
         store.cloud.presence.is_connected = lambda one: self.links.get(one) is not None
         self.router: Router[LiveHandler] = Router(routes)
         self._log = log

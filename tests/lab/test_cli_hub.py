@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.mqtt import MqttDevice
 from skerry_lab.cli import main
 from skerry_lab.client import LabClient
 from skerry_lab.errors import LabError
@@ -121,6 +122,12 @@ def test_a_running_lab_is_shown(lab: Lab, run: Run, folder: Path) -> None:
         True, lab.mqtt_port, lab.https_port,
     )  # fmt: skip
     assert (shown["devices"], shown["messagesStored"], shown["connectedDevices"]) == (1, 1, 0)
+    keys = lab.registry.device("d1").authentication.keys
+    with MqttDevice(lab, Identity("d1"), keys[0]) as device:
+        device.connect()
+        assert json.loads(run("status", "--output", "json")[1])["connectedDevices"] == 1
+        status, _, err = run("method", "invoke", "-d", "d1", "--mn", "go", "--to", "5")
+        assert (status, "is not online and takes no direct methods" in err) == (1, True)
     with pytest.raises(LabError, match="answers 404"):
         LabClient(folder).request("GET", "/devices/none")
 

@@ -8,6 +8,7 @@ from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.model import MAX_DEVICES_LISTED, device_from, module_from
 from skerry_lab.registry.policies import Right
+from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.service import ANY, Registry
 from skerry_lab.routes import Answer, Request, Route
@@ -16,9 +17,10 @@ from skerry_lab.routes import Answer, Request, Route
 class RegistryApi:
     """Handlers; each runs in one transaction."""
 
-    def __init__(self, registry: Registry, access: Access) -> None:
+    def __init__(self, registry: Registry, access: Access, presence: Presence) -> None:
         self._registry = registry
         self._access = access
+        self._presence = presence
 
     def routes(self) -> list[Route]:
         device, modules = "/devices/{device_id}", "/devices/{device_id}/modules"
@@ -102,7 +104,7 @@ class RegistryApi:
     def service_statistics(self, request: Request) -> Answer:
         check_version(request)
         self._access.policy(request, Right.SERVICE_CONNECT)
-        return Answer.json({"connectedDeviceCount": 0})
+        return Answer.json({"connectedDeviceCount": self._presence.count_devices()})
 
 
 def _top(request: Request) -> int:

@@ -3,13 +3,12 @@
 A twin is shown with what the registry knows of its device or module and whether that is connected.
 """
 
-from collections.abc import Callable
-
 from skerry_lab.identity import Identity
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.model import Authentication, Device
 from skerry_lab.registry.policies import Right
+from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.service import ANY, Registry
 from skerry_lab.routes import Answer, Request, Route
@@ -17,13 +16,6 @@ from skerry_lab.twins.model import Twin
 from skerry_lab.twins.service import Twins
 
 _NEVER = "0001-01-01T00:00:00Z"
-
-
-class Presence:
-    """Whether an identity is connected; the running server says how to find out."""
-
-    def __init__(self) -> None:
-        self.is_connected: Callable[[Identity], bool] = _nobody
 
 
 class TwinsApi:
@@ -137,7 +129,3 @@ def _parts(request: Request) -> tuple[object, object]:
     if properties is not None and not isinstance(properties, dict):
         raise bad_argument("properties is not a JSON object")
     return body.get("tags"), (properties or {}).get("desired")
-
-
-def _nobody(identity: Identity) -> bool:
-    return False

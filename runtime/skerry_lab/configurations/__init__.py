@@ -1,0 +1,1 @@
+"""Deployments: what edge devices are to run."""
