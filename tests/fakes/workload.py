@@ -65,6 +65,7 @@ class FakeWorkload:
     days: int = 1
     key_of_another: bool = False
     digest: bytes | None = None
+    key: bytes = b"key"
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     answers: dict[str, object] = field(default_factory=dict)
     signed: list[bytes] = field(default_factory=list)
@@ -115,7 +116,7 @@ class FakeWorkload:
             raise HttpError(403, "forbidden")
         data = base64.b64decode(str(request.json_object()["data"]))
         self.signed.append(data)
-        digest = self.digest or hmac.new(b"key", data, sha256).digest()
+        digest = self.digest or hmac.new(self.key, data, sha256).digest()
         return Response.json({"digest": base64.b64encode(digest).decode()})
 
     def _refuse(self, call: str) -> None:

@@ -9,6 +9,7 @@ from skerry.agent.model import Actual, RuntimeStatus
 from skerry.agent.spec import DIGEST_LABEL
 from skerry.agent.transaction import Request
 from skerry.base.client import ApiError, ServiceClient
+from skerry.base.frames import split_frames
 
 _NOT_FOUND = 404
 _TIMEOUT_SECONDS = 600
@@ -79,9 +80,17 @@ class EdgedClient:
         self._service.post(f"{_path(str(spec['name']))}/prepareupdate", dict(spec))
 
     def logs(self, name: str, since: datetime | None) -> Iterator[bytes]:
-        """Yield a module's output since a time, in Docker's frames."""
+        """Yield a module's output since a time."""
         query = {} if since is None else {"since": str(int(since.timestamp()))}
-        return self._service.stream(f"{_path(name)}/logs", query)
+        return (data for _, data in split_frames(self.tail(name, query)))
+
+    def tail(self, name: str, query: Mapping[str, str]) -> Iterator[bytes]:
+        """Yield a module's output in Docker's frames, as the query chooses."""
+        return self._service.stream(f"{_path(name)}/logs", dict(query))
+
+    def names(self) -> list[str]:
+        """Return the names of all modules."""
+        return sorted(self.modules())
 
     def request(self) -> Request | None:
         """Return what a person last asked for, None when nobody did."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from skerry.agent.cloud import Cloud
 from skerry.agent.memory import after_absence, after_failure, after_success, before, forgive
 from skerry.agent.model import Actual, Deployment, Memory, RuntimeStatus, identity_of
 from skerry.agent.reconcile import Outlook, reconcile
@@ -62,6 +63,7 @@ class Agent:
     log: Logger
     version: str
     boot: str
+    cloud: Cloud | None = None
     _remembered_boot: str = ""
     _is_at_work: bool = False
     _memory: dict[str, Memory] = field(default_factory=dict)
@@ -90,6 +92,8 @@ class Agent:
 
     def _round(self) -> float:
         document = self.edged.deployment()
+        if self.cloud is not None:
+            document = self.cloud.choose(document)
         if document is None:
             self._say("deployment", "there is no deployment; modules are left as they are")
             self._tell(Round(NO_DEPLOYMENT, "there is no deployment"))
@@ -226,6 +230,8 @@ class Agent:
         properties = reported(seen, self.version)
         if properties != self._reported:
             self.edged.report(properties)
+            if self.cloud is not None:
+                self.cloud.report(properties)
             self._reported = properties
         transaction = summary(self.rollout.state, self.rollout.problem)
         if transaction != self._told:

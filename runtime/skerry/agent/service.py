@@ -8,32 +8,50 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import skerry
 from skerry.agent.client import EdgedClient
+from skerry.agent.cloud import Cloud
 from skerry.agent.errors import AgentError
+from skerry.agent.hub import HubLink, HubSettings
 from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
+from skerry.agent.methods import BuiltIn
+from skerry.agent.model import AGENT_MODULE
 from skerry.agent.readiness import ReadinessWatch
 from skerry.agent.rollout import Rollout
 from skerry.agent.spec import Surroundings, module_spec
 from skerry.agent.store import MemoryStore
 from skerry.agent.transaction_store import TransactionStore
+from skerry.agent.workload import WorkloadClient
 from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _AT_ONCE = 8
+_MQTTS = 8883
 _DEFAULT_STORAGE = "/var/lib/skerry-agent"
 _REQUIRED = ("IOTEDGE_MANAGEMENTURI", "IOTEDGE_WORKLOADURI", "IOTEDGE_APIVERSION")
 
 
-def make_agent(environment: Mapping[str, str]) -> Agent:
-    """Return an agent with its memory loaded; raises AgentError."""
+@dataclass(frozen=True)
+class Parts:
+    """The agent, and its connection to the hub unless the device is its own."""
+
+    agent: Agent
+    link: HubLink | None
+
+
+def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> Parts:
+    """Return an agent with its memory loaded; raises AgentError.
+
+    `changed` is called, on another thread, when there is news from the hub.
+    """
     missing = [name for name in _REQUIRED if not environment.get(name)]
     if missing:
         raise AgentError(
@@ -48,7 +66,8 @@ def make_agent(environment: Mapping[str, str]) -> Agent:
     log, clock, surroundings = get_logger("agent"), SystemClock(), Surroundings(environment)
     edged = EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"])
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="agent")
-    return Agent(
+    link = _hub_link(environment, edged, changed)
+    agent = Agent(
         edged=edged,
         surroundings=surroundings,
         store=MemoryStore(storage, log),
@@ -65,24 +84,70 @@ def make_agent(environment: Mapping[str, str]) -> Agent:
         log=log,
         version=skerry.__version__,
         boot=_BOOT_ID.read_text("ascii").strip(),
+        cloud=None if link is None else Cloud(link, storage, log),
     )
+    return Parts(agent, link)
+
+
+def _hub_link(
+    environment: Mapping[str, str], edged: EdgedClient, changed: Callable[[], None]
+) -> HubLink | None:
+    """Return the connection to the hub; a device without a cloud is its own hub and has none."""
+    hub = environment.get("IOTEDGE_IOTHUBHOSTNAME", "")
+    generation = environment.get("IOTEDGE_MODULEGENERATIONID", "")
+    if not hub or not generation or hub == environment.get("EdgeDeviceHostName"):
+        return None
+    device, module = environment.get("IOTEDGE_DEVICEID", ""), f"${AGENT_MODULE}"
+    port = environment.get("UpstreamPort", str(_MQTTS))
+    if not port.isdecimal():
+        raise AgentError(f"UpstreamPort is {port!r}, expected a number")
+    socket_path = Path(urlsplit(environment["IOTEDGE_WORKLOADURI"]).path)
+    version = environment["IOTEDGE_APIVERSION"]
+    workload = WorkloadClient(socket_path, version, module, generation)
+    host = environment.get("IOTEDGE_GATEWAYHOSTNAME") or hub
+    return HubLink(
+        HubSettings(
+            _without_port(host), hub, device, module, int(port), f"EdgeAgent/{skerry.__version__}"
+        ),
+        token=lambda now: workload.token(f"{hub}/devices/{device}/modules/{module}", now),
+        trust=workload.trust,
+        methods=BuiltIn(edged),
+        changed=changed,
+        clock=SystemClock(),
+        log=get_logger("agent"),
+    )
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
 
 
 def main(environment: Mapping[str, str]) -> int:
     """Run until SIGTERM."""
     log_to(sys.stderr, environment.get("RuntimeLogLevel", "Information"))
     log = get_logger("agent")
-    stop = threading.Event()
+    stop, news = threading.Event(), threading.Event()
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+        news.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+        signal.signal(number, end)
     try:
-        agent = make_agent(environment)
+        parts = make_agent(environment, news.set)
     except AgentError as error:
         log.error("cannot start", reason=error)
         return 1
     log.info("agent started", version=skerry.__version__)
-    while not stop.wait(agent.round()):
-        pass
+    if parts.link is not None:
+        parts.link.start()
+    while not stop.is_set():
+        news.wait(parts.agent.round())
+        news.clear()
+    if parts.link is not None:
+        parts.link.stop()
     log.info("agent stopped")
     return 0
 

@@ -20,8 +20,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(options: argparse.Namespace) -> int:
     """Copy the module's streams to our own."""
+    from skerry.base.frames import STDERR, split_frames
     from skerry.cli._edged import edged
-    from skerry.engine.frames import STDERR, split_frames
 
     with edged() as service:
         chunks = service.logs(

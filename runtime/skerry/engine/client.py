@@ -20,6 +20,7 @@ import docker.errors
 import requests
 import urllib3
 
+from skerry.base.frames import framed
 from skerry.engine.errors import (
     EngineConflictError,
     EngineError,
@@ -28,7 +29,6 @@ from skerry.engine.errors import (
     LoadError,
     PullError,
 )
-from skerry.engine.frames import framed
 from skerry.engine.model import (
     Container,
     EngineInfo,

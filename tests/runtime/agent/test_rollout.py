@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.agents import Site, manifest, module
+from skerry.base.frames import frame
 
 
 def images(site: Site) -> dict[str, str]:
@@ -136,7 +137,7 @@ def test_a_module_that_is_not_ready_holds_up_what_comes_after_it(site: Site) -> 
     site.deploy(a=module(startupOrder=1, readiness=ready), b=module(startupOrder=2))
     site.run(10)
     assert sorted(images(site)) == ["a"]
-    site.edged.logs["a"] = b"booting\nup\n"
+    site.edged.logs["a"] = frame(1, b"booting\nup\n")
     site.run(10)
     assert sorted(images(site)) == ["a", "b"]
 

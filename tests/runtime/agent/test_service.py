@@ -3,63 +3,21 @@
 import io
 import json
 import logging
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fakes.edged import FakeEdged
-from harness.agents import ENVIRONMENT, manifest, module
+from harness.agent_process import agent_process, environment, is_running, until
+from harness.agents import manifest, module
 from skerry.agent.lines import log_to
 from skerry.base.log import get_logger
 
 LINE = re.compile(r"<\d> \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \+00:00 \[(INF|WRN|ERR)\] - .+")
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment that edged would give an agent with its storage in a folder."""
-    return {
-        **ENVIRONMENT,
-        "IOTEDGE_MANAGEMENTURI": f"unix://{folder / 'mgmt.sock'}",
-        "PATH": os.environ["PATH"],
-        "StorageFolder": str(folder),
-    }
-
-
-@contextmanager
-def agent_process(variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run the agent; whatever happens it is gone afterwards."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "skerry.agent.service"],
-        env=variables,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition; fails with `what` after the deadline."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 20 s: {what}"
-        time.sleep(0.02)
-
-
-def is_running(edged: FakeEdged, name: str) -> bool:
-    """Tell whether a module was created and started."""
-    return name in edged.modules and edged.modules[name].status == "running"
 
 
 def test_a_killed_agent_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -130,7 +88,7 @@ def test_the_level_of_the_log_is_upstreams(level: str, expected: int) -> None:
 
 
 def test_the_agent_needs_nothing_but_python() -> None:
-    """Its container carries the standard library, skerry.base and skerry.agent."""
+    """Its container carries the standard library, skerry.base, skerry.wire and skerry.agent."""
     program = "import sys; before = set(sys.modules); import skerry.agent.service; "
     program += "print(*(set(sys.modules) - before))"
     done = subprocess.run(
@@ -138,5 +96,5 @@ def test_the_agent_needs_nothing_but_python() -> None:
     )
     loaded = set(done.stdout.split())
     own = {name for name in loaded if name.partition(".")[0] == "skerry"}
-    assert {name.split(".")[1] for name in own if "." in name} == {"agent", "base"}
+    assert {name.split(".")[1] for name in own if "." in name} == {"agent", "base", "wire"}
     assert {name.partition(".")[0] for name in loaded - own} <= sys.stdlib_module_names

@@ -7,7 +7,7 @@ import pytest
 from harness.engine import IMAGE, Moby, borrowed
 from skerry.engine.client import MobyEngine
 from skerry.engine.errors import EngineConflictError, EngineNotFoundError, PullError
-from skerry.engine.frames import split_frames
+from skerry.base.frames import split_frames
 from skerry.engine.model import LogQuery
 
 pytestmark = pytest.mark.engine

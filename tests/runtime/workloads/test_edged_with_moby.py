@@ -14,7 +14,7 @@ import pytest
 from harness.edged import House, until
 from harness.engine import IMAGE, SLEEPING_AGENT, Moby, borrowed
 from skerry.base.client import ApiError
-from skerry.engine.frames import split_frames
+from skerry.base.frames import split_frames
 from skerry.workloads.client import ManagementClient
 
 pytestmark = pytest.mark.engine

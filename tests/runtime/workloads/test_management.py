@@ -7,7 +7,7 @@ import pytest
 from fakes.docker_engine import DockerEngine
 from harness.edged import House, env_of, status_of, until
 from skerry.base.client import ApiError
-from skerry.engine.frames import split_frames
+from skerry.base.frames import split_frames
 
 IMAGE = "localhost/test/pump:1"
 IMAGE_ID = "sha256:" + "b" * 64
