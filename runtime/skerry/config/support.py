@@ -55,7 +55,6 @@ TABLE: tuple[Row, ...] = (
     ("agent.config.imageHash", _always, "pinning the agent's image"),
     ("agent.config.digest", _always, "pinning the agent's image"),
     ("modules.*.auth", _always, "a registry login of a module"),
-    ("modules.*.readiness", _always, "readiness"),
     ("modules.*.secrets", _always, "secrets in modules"),
     ("secrets", _always, "[secrets]"),
     ("hub", _always, "the edge hub"),
