@@ -22,6 +22,7 @@ BAD_SCHEMA_VERSION = 412
 NO_DEPLOYMENT = 417
 FAILED = 500
 
+_CHUNK = 512
 _NEVER = "0001-01-01T00:00:00Z"
 _AGENT_KEYS = ("type", "imagePullPolicy", "settings", "env", "version")
 
@@ -76,7 +77,6 @@ def reported(seen: Round, version: str) -> dict[str, object]:
 def _module(module: Wanted, seen: Round) -> dict[str, object]:
     found, known = seen.actual.get(module.name), seen.memory.get(module.name, Memory())
     state = seen.states.get(module.name, RuntimeStatus.UNKNOWN)
-    options = json.dumps(module.create_options, separators=(",", ":"))
     return {
         "type": "docker",
         "status": module.status.value,
@@ -90,10 +90,18 @@ def _module(module: Wanted, seen: Round) -> dict[str, object]:
         "settings": {
             "image": module.image,
             "imageHash": "" if found is None else found.image_id,
-            "createOptions": options,
+            **_create_options(module),
         },
         "env": {name: {"value": value} for name, value in module.env.items()},
     }
+
+
+def _create_options(module: Wanted) -> dict[str, str]:
+    """Return the create options in upstream's chunks: a string of a twin has 4 KiB at most."""
+    text = json.dumps(module.create_options, separators=(",", ":"))
+    chunks = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
+    names = ["createOptions", *(f"createOptions{number:02}" for number in range(1, len(chunks)))]
+    return dict(zip(names, chunks, strict=True))
 
 
 def _agent(entry: Mapping[str, object], found: Actual | None) -> dict[str, object]:

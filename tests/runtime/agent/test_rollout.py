@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -174,3 +175,26 @@ def test_a_killed_agent_goes_on_with_the_trial(old: Site) -> None:
         assert old.edged.deployment == manifest(
             a=module(f"a:{kill_after}x"), b=module(f"b:{kill_after}x")
         )
+
+
+def test_long_create_options_are_reported_in_chunks(site: Site) -> None:
+    """Of 512 characters, which put together are what was asked for."""
+    options = {"Cmd": ["x" * 1000]}
+    settings = {"image": "a:1", "createOptions": json.dumps(options)}
+    settle(site, a=module() | {"settings": settings})
+    reported = site.report["modules"]["a"]["settings"]
+    parts = [reported[f"createOptions{number}"] for number in ("", "01")]
+    assert [len(part) for part in parts] == [512, 500]
+    assert json.loads("".join(parts)) == options
+
+
+def test_a_round_with_nothing_to_do_takes_no_time(site: Site) -> None:
+    """50 ms at most with 50 modules, the calls to edged included."""
+    settle(site, **{f"m{number}": module() for number in range(50)})
+    seconds = []
+    for _ in range(10):
+        began = time.perf_counter()
+        site.agent.round()
+        seconds.append(time.perf_counter() - began)
+    assert sorted(seconds)[5] < 0.05
+    assert site.changes() == []
