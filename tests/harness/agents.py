@@ -82,6 +82,7 @@ class Site:
             log=log,
             version="0.1.0",
             boot=boot,
+            pool=pool,
         )
 
     def deploy(self, **modules: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ A step that fails is remembered and does not stop the others. While edged cannot
 is done and nothing is forgotten; that is said once. Which deployment is in force the rollout says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -63,6 +64,7 @@ class Agent:
     log: Logger
     version: str
     boot: str
+    pool: Executor
     cloud: Cloud | None = None
     _remembered_boot: str = ""
     _is_at_work: bool = False
@@ -148,17 +150,29 @@ class Agent:
         self._save()
 
     def _act(self, outlook: Outlook, actual: Mapping[str, Actual]) -> int:
-        """Take the steps; returns how many failed."""
-        failed = 0
-        for step in outlook.steps:
+        """Take the steps, removals before all others; returns how many failed."""
+        removals = [step for step in outlook.steps if isinstance(step, Remove)]
+        others = [step for step in outlook.steps if not isinstance(step, Remove)]
+        return self._act_at_once(removals, actual) + self._act_at_once(others, actual)
+
+    def _act_at_once(self, steps: Sequence[Step], actual: Mapping[str, Actual]) -> int:
+        """Take steps that do not depend on each other; none waits for another's end."""
+        for step in steps:
             name = _name(step)
             self._memory[name] = before(step, self._memory.get(name, Memory()))
-            self._save()
+        self._save()
+        taken = [
+            (step, self.pool.submit(self._take, step, actual.get(_name(step)))) for step in steps
+        ]
+        failed, away = 0, None
+        for step, future in taken:
+            name = _name(step)
             try:
-                self._take(step, actual.get(name))
-            except ApiError as error:
-                if error.status == _AWAY:
-                    raise
+                future.result()
+            except (ApiError, UnreachableError) as error:
+                if isinstance(error, UnreachableError) or error.status == _AWAY:
+                    away = error
+                    continue
                 failed += 1
                 self._memory[name] = after_failure(
                     step, self._memory[name], self.clock.now(), str(error)
@@ -168,6 +182,8 @@ class Agent:
                 self._done(step, actual.get(name))
             # a crash after this point must not make the agent do or count the step again
             self._save()
+        if away is not None:
+            raise away
         return failed
 
     def _done(self, step: Step, found: Actual | None) -> None:

@@ -65,7 +65,11 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         raise AgentError(f"storage folder {storage} cannot be written; mount a volume there")
     log, clock, surroundings = get_logger("agent"), SystemClock(), Surroundings(environment)
     edged = EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"])
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="agent")
+    # of their own each: a long download holds up neither a probe nor a restart
+    pulls, probes, steps = (
+        ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"agent-{name}")
+        for name in ("pull", "probe", "step")
+    )
     link = _hub_link(environment, edged, changed)
     agent = Agent(
         edged=edged,
@@ -74,8 +78,8 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         rollout=Rollout(
             store=TransactionStore(storage, log),
             prepare=lambda module: edged.prepare(module_spec(module, "", surroundings)),
-            readiness=ReadinessWatch(edged.logs, pool, clock),
-            pool=pool,
+            readiness=ReadinessWatch(edged.logs, probes, clock),
+            pool=pulls,
             clock=clock,
             log=log,
             context=surroundings.context,
@@ -84,6 +88,7 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         log=log,
         version=skerry.__version__,
         boot=_BOOT_ID.read_text("ascii").strip(),
+        pool=steps,
         cloud=None if link is None else Cloud(link, storage, log),
     )
     return Parts(agent, link)
@@ -153,4 +158,7 @@ def main(environment: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    status = main(os.environ)
+    sys.stderr.flush()
+    # not sys.exit: it would wait for downloads under way; all that counts is on disk
+    os._exit(status)

@@ -94,7 +94,7 @@ class Device:
             context=surroundings.context,
         )
         store = MemoryStore(self.folder, log)
-        self.agent = Agent(edged, surroundings, store, self.rollout, clock, log, "0", "boot")
+        self.agent = Agent(edged, surroundings, store, self.rollout, clock, log, "0", "boot", pool)
 
     def deploy(self, **modules: dict[str, Any]) -> None:
         document = manifest(**modules)
