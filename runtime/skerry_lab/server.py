@@ -42,7 +42,7 @@ from skerry_lab.store import (
     device_connection_string,
     make_folder,
 )
-from skerry_lab.tls import server_context
+from skerry_lab.tls import bound_buffers, server_context
 
 T = TypeVar("T")
 
@@ -116,6 +116,7 @@ class Lab:
             self.authority = self.store.renew(self._settings.names)
             self.registry = LabRegistry(self.store)
             self._context = server_context(self._data_dir / SERVER_FILE)
+            bound_buffers()
             self._serve_in_thread()
             undo.callback(self._thread.join)
             undo.callback(self._end)

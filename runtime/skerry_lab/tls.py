@@ -14,6 +14,7 @@ import ctypes
 import ssl
 import sys
 import sysconfig
+from asyncio import sslproto
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from skerry_lab.errors import LabError
 
+_BUFFER_BYTES = 8 * 1024
 _OBJECT_HEAD_BYTES = 16
 _FIRST_PYTHON, _LAST_PYTHON = (3, 11), (3, 14)
 _VERIFY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
@@ -48,6 +50,14 @@ def server_context(certificate_file: Path) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_OPTIONAL
     _accept_any_client(context)
     return context
+
+
+def bound_buffers() -> None:
+    """Let asyncio keep 8 KiB for what comes on each TLS connection of this process.
+
+    Its 256 KiB are most of the memory of a server with many connections (decision 0116).
+    """
+    sslproto.SSLProtocol.max_size = _BUFFER_BYTES
 
 
 def client_chain(connection: ssl.SSLObject | None) -> tuple[bytes, ...]:
