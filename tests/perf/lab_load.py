@@ -1,4 +1,4 @@
-"""Loads a lab over MQTT and tells rate and latencies as JSON: a program of its own, on its own core.
+"""Loads a lab over MQTT and tells rate and latencies as JSON: a program on a core of its own.
 
 Argument: JSON of {"host", "port", "root", "hub", "devices": [[id, token]…], "seconds", "window",
 "interval"}.
