@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from harness.engine import IMAGE, Moby, borrowed
+from skerry.base.frames import split_frames
 from skerry.engine.client import MobyEngine
 from skerry.engine.errors import EngineConflictError, EngineNotFoundError, PullError
-from skerry.base.frames import split_frames
 from skerry.engine.model import LogQuery
 
 pytestmark = pytest.mark.engine
