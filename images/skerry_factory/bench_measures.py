@@ -22,7 +22,7 @@ from skerry_factory.build import build_image
 from skerry_factory.cache import remove_tree
 from skerry_factory.command import run_command
 from skerry_factory.definition import Definition, load_definition
-from skerry_factory.demo import SENSOR, Patience, run_demo
+from skerry_factory.demo import SENSOR, Method, Patience, run_demo
 from skerry_factory.demo_parts import RealParts
 from skerry_factory.errors import FactoryError
 from skerry_factory.paths import Checkout
@@ -99,6 +99,7 @@ class Bench:
     def _parts(self, cache: Path, out: Path) -> RealParts:
         return RealParts(
             definition=self.definition,
+            method=Method.STANDALONE,
             config=self.config,
             device="bench",
             out=out,

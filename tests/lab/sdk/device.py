@@ -1,6 +1,7 @@
 """A device and a module of the stock SDK do all they can, the service SDK beside them."""
 
 import urllib.request
+from typing import Any
 
 from _common import FACTS, Box, client_options, say
 from azure.iot.device import (
@@ -25,8 +26,8 @@ def device() -> IoTHubDeviceClient:
     return IoTHubDeviceClient.create_from_connection_string(FACTS["device"], **options)
 
 
-def answer_methods(client: object) -> None:
-    def answer(request: object) -> None:
+def answer_methods(client: Any) -> None:
+    def answer(request: Any) -> None:
         found = MethodResponse.create_from_method_request(request, 207, {"got": request.payload})
         client.send_method_response(found)
 
@@ -46,7 +47,7 @@ def run_device() -> dict[str, object]:
     client.on_twin_desired_properties_patch_received = desired
     client.on_message_received = c2d
     answer_methods(client)
-    received = c2d.get()
+    received: Any = c2d.get()
     seen["c2d"] = [received.data.decode(), received.message_id, received.custom_properties]
     client.patch_twin_reported_properties({"firmware": {"version": 7}})
     twin = owner.get_twin("d1")
