@@ -140,4 +140,5 @@ def test_a_changed_deployment_is_followed(house: House, engine: Moby) -> None:
     until(has_new_value, "the sensor runs with its new interval")
     until(lambda: sensor_lines(engine), "the new sensor is up")
     deploy(house, CONFIG[: CONFIG.index("[modules")])
-    until(lambda: list(house.modules()) == ["edgeAgent"], "the sensor is removed")
+    removed = "the sensor is removed, once the trial of the former deployment has ended"
+    until(lambda: list(house.modules()) == ["edgeAgent"], removed, seconds=120)
