@@ -81,7 +81,7 @@ class Connection:
     ) -> None:
         self.identity = Identity("")
         self.expires_at: float | None = None
-        self.heard_at = now
+        self.began_at = self.heard_at = now
         self.keep_alive_seconds = 0
         self.is_open = False
         self.is_closed = False
@@ -102,6 +102,11 @@ class Connection:
         self._is_fetching = False
         self._calls: dict[str, asyncio.Future[tuple[int, bytes]]] = {}
         self._call_count = 0
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the client has its CONNACK, from the hub or from DPS."""
+        return self.is_open or self._is_checked
 
     # --- bytes
 
@@ -150,7 +155,10 @@ class Connection:
         qos = self._filters.get(DESIRED)
         if qos is not None:
             body = json.dumps({**patch, "$version": version}, separators=(",", ":")).encode()
-            self._publish(desired_topic(version), body, qos)
+            try:
+                self._publish(desired_topic(version), body, qos)
+            except MqttError as error:  # it acknowledges nothing; others are to be told still
+                self.close(str(error))
 
     def c2d_waiting(self) -> None:
         """Fetch messages for the client, unless that is under way."""
@@ -181,7 +189,7 @@ class Connection:
     # --- packets
 
     def _take(self, packet: Packet) -> None:
-        if self.is_open or (self._dps is not None and self._is_checked):
+        if self.is_served:
             self._serve(packet)
         elif self._claim is None and self._dps is None:
             if not isinstance(packet, Connect):

@@ -281,8 +281,8 @@ def _acknowledge(batch: list[tuple[Connection, int | None, Telemetry]]) -> None:
 
 def _overdue(connection: Connection, now: float, wall: float) -> str:
     silent = now - connection.heard_at
-    if not connection.is_open:
-        return "no CONNECT came" if silent > _CONNECT_SECONDS else ""
+    if not connection.is_served:
+        return "no CONNECT came" if now - connection.began_at > _CONNECT_SECONDS else ""
     if connection.expires_at is not None and wall >= connection.expires_at:
         return "its token has expired"
     longest = connection.keep_alive_seconds * 1.5 or _LONGEST_SILENCE_SECONDS
