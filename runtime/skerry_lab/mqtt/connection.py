@@ -108,8 +108,6 @@ class Connection:
         """Whether the client has its CONNACK, from the hub or from DPS."""
         return self.is_open or self._is_checked
 
-    # --- bytes
-
     def received(self, data: bytes, now: float) -> None:
         """Take bytes of the client."""
         self.heard_at = now
@@ -147,8 +145,6 @@ class Connection:
 
     async def _release(self) -> None:
         await self._head.ado(lambda cloud: cloud.messages.release(self.identity))
-
-    # --- what the hub asks (links.Link)
 
     def desired(self, version: int, patch: Mapping[str, object]) -> None:
         """Tell of changed desired properties."""
