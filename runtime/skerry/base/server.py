@@ -12,6 +12,7 @@ Invariants
 """
 
 import contextlib
+import os
 import selectors
 import socket
 import threading
@@ -65,6 +66,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -93,6 +95,10 @@ class Server:
         self._stopping.set()
         self._wake()
 
+    def wake_descriptor(self) -> int:
+        """Return a new descriptor, the caller's; a byte written to it makes `run` look up."""
+        return os.dup(self._wake_write.fileno())
+
     def run(self) -> None:
         """Accept and serve until stopped or idle; then close every socket."""
         threading.stack_size(_STACK_BYTES)
@@ -109,7 +115,7 @@ class Server:
     def _wake(self) -> None:
         # a full pipe already wakes the loop; a closed one means that it has ended
         with contextlib.suppress(OSError):
-            self._wake_write.send(b"\0", socket.MSG_DONTWAIT)
+            self._wake_write.send(b"\0")
 
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -9,7 +9,8 @@ import argparse
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +75,11 @@ def main(
         add_config_route(listener.router, context.digest)
         add_deadline_route(listener.router, context.upkeep)
     server = Server(listeners, clock=context.clock, log=log, idle_exit_seconds=options.idle_exit)
-    stop_on_signals(server)
-    log.info("started", settings=context.digest[:12])
-    notify_ready()
-    context.upkeep.start(server.busy)
-    server.run()
+    with stopped_by_signals(server):
+        log.info("started", settings=context.digest[:12])
+        notify_ready()
+        context.upkeep.start(server.busy)
+        server.run()
     context.upkeep.stop(_LAST_JOB_SECONDS)
     log.info("stopped")
     return 0
@@ -142,10 +143,23 @@ def add_deadline_route(router: Router, upkeep: Upkeep) -> None:
     router.add("GET", "/deadline", handler)
 
 
-def stop_on_signals(server: Server) -> None:
-    """End the server on SIGTERM and SIGINT."""
+@contextmanager
+def stopped_by_signals(server: Server) -> Iterator[None]:
+    """End the server on SIGTERM and SIGINT.
+
+    Python runs a handler when the main thread comes by. The wake-up descriptor makes it come by:
+    a signal that another thread got, or that came just before the main thread began to wait, would
+    not be noticed before the next request.
+    """
+    descriptor = server.wake_descriptor()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: server.stop())
+    signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(descriptor)
 
 
 def notify_ready() -> None:

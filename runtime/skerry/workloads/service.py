@@ -25,7 +25,7 @@ from skerry.base.service import (
     notify_ready,
     open_context,
     parse_arguments,
-    stop_on_signals,
+    stopped_by_signals,
 )
 from skerry.certs.client import CertsClient
 from skerry.engine.client import MobyEngine
@@ -190,14 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SkerryError, OSError) as error:
         log.error("cannot start", reason=error)
         return EXIT_FAILED
-    stop_on_signals(edged.server)
-    log.info("started", settings=context.digest[:12])
-    notify_ready()
-    # what is loaded now stays: the collector need not look at it, nor write to its pages
-    gc.freeze()
-    edged.supervisor.start()
-    edged.waker.start()
-    edged.server.run()
+    with stopped_by_signals(edged.server):
+        log.info("started", settings=context.digest[:12])
+        notify_ready()
+        # what is loaded now stays: the collector need not look at it, nor write to its pages
+        gc.freeze()
+        edged.supervisor.start()
+        edged.waker.start()
+        edged.server.run()
     edged.waker.stop()
     edged.supervisor.stop()
     log.info("stopped", status=edged.status)

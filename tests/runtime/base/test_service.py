@@ -32,13 +32,20 @@ sys.exit(main("testd", ["testd"], build))
 """
 
 
-def spawn(folder: Path, *options: str) -> subprocess.Popen[str]:
+DEAF_MAIN_THREAD = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+"""
+
+
+def spawn(folder: Path, *options: str, program: str = SERVICE) -> subprocess.Popen[str]:
     """Start the service with its own folders and socket."""
     return subprocess.Popen(
         [
             sys.executable,
             "-c",
-            SERVICE,
+            program,
             f"--config-dir={folder}",
             f"--state-dir={folder}",
             f"--socket=testd={folder / 'testd.sock'}",
@@ -60,6 +67,19 @@ def test_service_tells_its_settings_and_ends_on_sigterm(tmp_path: Path) -> None:
         client = ServiceClient(tmp_path / "testd.sock", "2020-01-01")
         assert client.get("/config") == {"digest": settings_digest(tmp_path)}
         assert client.get("/peer") == "/elsewhere.sock"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_signal_that_another_thread_gets_ends_the_service_too(tmp_path: Path) -> None:
+    """The main thread waits for connections and would not come by to notice it."""
+    process = spawn(tmp_path, program=f"{DEAF_MAIN_THREAD}\n{SERVICE}")
+    try:
+        assert process.stderr is not None
+        assert "started" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     finally:
