@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from skerry.agent.errors import AgentError
-from skerry.wire.mqtt import Connect, Publish
+from skerry.wire.mqtt import FAILED_SUBSCRIPTION, Connect, Publish
 from skerry.wire.mqtt_client import Client, Granted, Opened, Received, SilentError
 from skerry.wire.topics import (
     DESIRED,
@@ -31,7 +31,6 @@ REFRESH_SECONDS = 3600.0
 _ANSWER_SECONDS = 60.0
 _RETRY_SECONDS = 30.0
 _SUBSCRIPTIONS = (TWIN_RESPONSES, DESIRED, METHODS)
-_FAILED = 0x80
 _TOO_MANY, _SERVER_ERROR = 429, 500
 
 
@@ -88,7 +87,7 @@ class HubSession:
                 case Opened():
                     self._ungranted = {self._client.subscribe([one]) for one in _SUBSCRIPTIONS}
                 case Granted(packet_id, codes):
-                    if _FAILED in codes:
+                    if FAILED_SUBSCRIPTION in codes:
                         raise HubError("the hub refuses the subscription to twin or methods")
                     self._ungranted.discard(packet_id)
                     if not self._ungranted:

@@ -14,8 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from skerry.agent.kept import read_or_set_aside
 from skerry.agent.model import Memory
-from skerry.base.files import FileTooLargeError, read_limited, write_atomic
+from skerry.base.files import write_atomic
 from skerry.base.log import Logger
 
 _MAX_BYTES = 4 * 1024 * 1024
@@ -40,23 +41,7 @@ class MemoryStore:
 
     def load(self) -> Remembered:
         """Return what is remembered."""
-        try:
-            table = json.loads(read_limited(self._path, _MAX_BYTES))
-            modules = {name: _from_json(entry) for name, entry in table["modules"].items()}
-            return Remembered(str(table["boot"]), modules)
-        except FileNotFoundError:
-            return Remembered()
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            FileTooLargeError,
-        ) as error:
-            self._log.warning("memory set aside", path=self._path, reason=error)
-            self._path.replace(self._path.with_name(f"{self._path.name}.broken"))
-            return Remembered()
+        return read_or_set_aside(self._path, _MAX_BYTES, _remembered, Remembered(), self._log)
 
     def save(self, remembered: Remembered) -> None:
         """Write what is remembered, if it changed."""
@@ -66,6 +51,11 @@ class MemoryStore:
         if data != self._written:
             write_atomic(self._path, data, mode=0o600)
             self._written = data
+
+
+def _remembered(table: Mapping[str, Any]) -> Remembered:
+    modules = {name: _from_json(entry) for name, entry in table["modules"].items()}
+    return Remembered(str(table["boot"]), modules)
 
 
 def _to_json(memory: Memory) -> dict[str, Any]:

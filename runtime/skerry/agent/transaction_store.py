@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from skerry.agent.kept import read_or_set_aside
 from skerry.agent.transaction import Candidate, Entry, Outcome, Phase, State
-from skerry.base.files import FileTooLargeError, read_limited, write_atomic
+from skerry.base.files import write_atomic
 from skerry.base.log import Logger
 
 _MAX_BYTES = 32 * 1024 * 1024
@@ -27,21 +28,7 @@ class TransactionStore:
 
     def load(self) -> State:
         """Return the state as last saved, a new one when there is none."""
-        try:
-            return _from_json(json.loads(read_limited(self._path, _MAX_BYTES)))
-        except FileNotFoundError:
-            return State()
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            FileTooLargeError,
-        ) as error:
-            self._log.warning("transaction set aside", path=self._path, reason=error)
-            self._path.replace(self._path.with_name(f"{self._path.name}.broken"))
-            return State()
+        return read_or_set_aside(self._path, _MAX_BYTES, _from_json, State(), self._log)
 
     def save(self, state: State) -> None:
         """Write a state; it is in force when this returns."""

@@ -125,10 +125,10 @@ class Client:
             self._written_at = now
         return data
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, dup: bool = False) -> int | None:
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> int | None:
         """Send a message; returns its packet id for QoS 1. Raises: MqttError when ids run out."""
         packet_id = self._new_id() if qos else None
-        message = Publish(topic, payload, qos, packet_id, dup=dup)
+        message = Publish(topic, payload, qos, packet_id)
         self._output.append(encode(message))
         if packet_id is not None:
             self._unacknowledged[packet_id] = message

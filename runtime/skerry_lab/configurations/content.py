@@ -59,7 +59,7 @@ class Deployments:
                 self._registry.put_module(module)
             identity = Identity(device_id, wanted.module_id)
             if wanted.is_whole:
-                self._twins.replace(identity, desired=dict(wanted.properties))
+                self._twins.set_desired(identity, wanted.properties)
             else:
                 self._twins.patch(identity, desired=dict(wanted.properties))
 

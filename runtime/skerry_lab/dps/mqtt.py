@@ -21,9 +21,6 @@ from skerry_lab.routes import Answer, Request
 
 T = TypeVar("T")
 
-RESPONSES = "$dps/registrations/res/#"
-"""What a client subscribes to."""
-
 ACCEPTED, BAD_CLIENT_ID, BAD_USER_NAME, REFUSED = 0, 2, 4, 5
 
 _MARK = "/registrations/"

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from skerry.base.errors import SkerryError
 from skerry.wire.mqtt import (
+    FAILED_SUBSCRIPTION,
     ConnAck,
     Connect,
     Disconnect,
@@ -64,7 +65,6 @@ from skerry_lab.messages.model import C2d, Outcome, Telemetry, check_size
 from skerry_lab.mqtt.ports import Claim, Head
 
 REFUSED_PROTOCOL, REFUSED_ID, REFUSED_LATER, REFUSED_NAME, REFUSED = 1, 2, 3, 4, 5
-_FAILED = 0x80
 _SERVER_ERROR = 500
 _MAX_PACKET_BYTES = 320 * 1024
 _MAX_WAITING_PACKETS = 64
@@ -302,7 +302,7 @@ class Connection:
         self._filters |= {
             text: code
             for (text, _), code in zip(packet.filters, codes, strict=True)
-            if code != _FAILED
+            if code != FAILED_SUBSCRIPTION
         }
         if len(self._filters) > _MAX_FILTERS:
             raise MqttError(f"more than {_MAX_FILTERS} subscriptions")
@@ -310,7 +310,7 @@ class Connection:
 
     def _granted(self, text: str, qos: int) -> int:
         if text.startswith("devices/") and not text.startswith(self._prefix):
-            return _FAILED
+            return FAILED_SUBSCRIPTION
         return min(qos, 1)
 
     def _unsubscribe(self, packet: Unsubscribe) -> None:

@@ -21,7 +21,6 @@ from skerry.wire.topics import (
     desired_topic,
     encode_properties,
     events_topic,
-    input_topic,
     join_properties,
     method_response_topic,
     method_topic,
@@ -164,8 +163,7 @@ def test_other_user_names_are_refused(text: str) -> None:
 
 
 def test_names_are_built_as_the_sdks_expect() -> None:
-    """User name, events, C2D and input topics."""
+    """User name, events and C2D topics."""
     assert user_name("h", "d/m", "v", "a b") == "h/d/m/?api-version=v&DeviceClientType=a%20b"
     assert events_topic("d", "m", {"$.on": "o"}) == "devices/d/modules/m/messages/events/%24.on=o"
     assert c2d_topic("d", {"a": "/"}) == "devices/d/messages/devicebound/a=%2F"
-    assert input_topic("d", "m", "in 1", {}) == "devices/d/modules/m/inputs/in%201/"
