@@ -1,7 +1,6 @@
 """The lab cloud under load: rate and latency of durable messages, memory, start."""
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -148,7 +147,6 @@ def test_durable_messages(tmp_path: Path, record: Record) -> None:
     record(summarise("lab: p99 at 5,000 msg/s", paced, "ms", target=50))
     record(summarise("lab: memory at rest (PSS)", idle, "MB", target=60))
     record(summarise("lab: memory a connection (PSS)", each, "KB", target=40))
-    assert statistics.median(rates) > 0
 
 
 def test_start_with_many_devices(tmp_path: Path, record: Record) -> None:
