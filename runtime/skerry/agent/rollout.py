@@ -145,7 +145,8 @@ class Rollout:
                 self.clock.now(),
                 trouble="; ".join(troubles),
                 settled=settled,
-                trial_seconds=trial.trial_seconds,
+                # A deployment that only takes modules away starts nothing that could still fail.
+                trial_seconds=trial.trial_seconds if judged else 0.0,
             )
         )
         return self.state is not before
