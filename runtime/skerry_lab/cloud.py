@@ -49,6 +49,7 @@ from skerry_lab.twins import store as twin_store
 from skerry_lab.twins.api import TwinsApi
 from skerry_lab.twins.service import Twins
 from skerry_lab.twins.store import TwinStore
+from skerry_lab.twins.views import Views
 
 SCHEMAS = {
     "lab": ("CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",),
@@ -98,6 +99,7 @@ class Cloud:
     messages: Messages = field(repr=False)
     twins: Twins = field(repr=False)
     presence: Presence = field(repr=False)
+    views: Views = field(repr=False)
     deployments: Deployments = field(repr=False)
     sessions: SessionStore = field(repr=False)
     uploads: Uploads = field(repr=False)
@@ -153,6 +155,7 @@ def open_cloud(
     twins = Twins(TwinStore(connection), registry, outbox, clock)
     sessions = SessionStore(connection)
     presence = Presence()
+    views = Views(registry, twins, presence)
     deployments = Deployments(registry, twins)
     registry.on_removal(twins.forget)
     registry.on_removal(sessions.delete)
@@ -162,7 +165,7 @@ def open_cloud(
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access, presence).routes()
         + ConfigurationsApi(deployments, access).routes()
-        + TwinsApi(twins, registry, access, presence).routes()
+        + TwinsApi(twins, views, access).routes()
         + MessagesApi(messaging, access, clock).routes()
         + DeviceMessagesApi(messaging, access).routes()
     )
@@ -180,6 +183,7 @@ def open_cloud(
         messages=messaging,
         twins=twins,
         presence=presence,
+        views=views,
         deployments=deployments,
         sessions=sessions,
         uploads=Uploads(connection, messaging.records, random_bytes),

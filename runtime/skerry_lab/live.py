@@ -15,6 +15,7 @@ from skerry_lab.messages.events import EventsApi
 from skerry_lab.messages.files_api import FilesApi
 from skerry_lab.methods.api import MethodsApi
 from skerry_lab.outbox import Kind, Notice
+from skerry_lab.query.api import QueryApi
 from skerry_lab.routes import Answer, LiveHandler, LiveRoute, Request, Router, Stream
 from skerry_lab.store import Store
 
@@ -54,6 +55,7 @@ class Live:
             *EventsApi(store, self.changes).routes(),
             *MethodsApi(store, self.links).routes(),
             *FilesApi(store).routes(),
+            *QueryApi(store).routes(),
         ]
         store.cloud.presence.count_devices = self.links.count_devices
         store.cloud.presence.is_connected = lambda one: self.links.get(one) is not None

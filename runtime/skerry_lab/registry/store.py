@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 
+from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, Device, Module, Status
 
 SCHEMA = (
@@ -58,9 +59,11 @@ class RegistryStore:
         ).fetchone()
         return None if row is None else _device(row)
 
-    def devices(self, limit: int) -> Iterator[Device]:
-        """Yield devices in the order of their ids."""
-        rows = self._connection.execute("SELECT * FROM device ORDER BY device_id LIMIT ?", (limit,))
+    def devices(self, limit: int, after: str = "") -> Iterator[Device]:
+        """Yield devices in the order of their ids, those behind `after`."""
+        rows = self._connection.execute(
+            "SELECT * FROM device WHERE device_id > ? ORDER BY device_id LIMIT ?", (after, limit)
+        )
         return map(_device, rows)
 
     def put_device(self, device: Device) -> None:
@@ -91,6 +94,15 @@ class RegistryStore:
     def modules(self, device_id: str) -> list[Module]:
         rows = self._connection.execute(
             "SELECT * FROM module WHERE device_id = ? ORDER BY module_id", (device_id,)
+        )
+        return [_module(row) for row in rows]
+
+    def modules_after(self, identity: Identity, limit: int) -> list[Module]:
+        """Return modules of any device in the order of their ids, those behind one."""
+        rows = self._connection.execute(
+            "SELECT * FROM module WHERE (device_id, module_id) > (?, ?) "
+            "ORDER BY device_id, module_id LIMIT ?",
+            (identity.device_id, identity.module_id or "", limit),
         )
         return [_module(row) for row in rows]
 

@@ -6,28 +6,22 @@ A twin is shown with what the registry knows of its device or module and whether
 from skerry_lab.identity import Identity
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
-from skerry_lab.registry.model import Authentication, Device
 from skerry_lab.registry.policies import Right
-from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
-from skerry_lab.registry.service import ANY, Registry
+from skerry_lab.registry.service import ANY
 from skerry_lab.routes import Answer, Request, Route
 from skerry_lab.twins.model import Twin
 from skerry_lab.twins.service import Twins
-
-_NEVER = "0001-01-01T00:00:00Z"
+from skerry_lab.twins.views import Views
 
 
 class TwinsApi:
     """Handlers; each runs in one transaction."""
 
-    def __init__(
-        self, twins: Twins, registry: Registry, access: Access, presence: Presence
-    ) -> None:
+    def __init__(self, twins: Twins, views: Views, access: Access) -> None:
         self._twins = twins
-        self._registry = registry
+        self._views = views
         self._access = access
-        self._presence = presence
 
     def routes(self) -> list[Route]:
         device, module = "/twins/{device_id}", "/twins/{device_id}/modules/{module_id}"
@@ -71,55 +65,7 @@ class TwinsApi:
         return self._shown(identity, twin)
 
     def _shown(self, identity: Identity, twin: Twin) -> Answer:
-        return tagged(self.to_json(identity, twin), twin.etag)
-
-    def to_json(self, identity: Identity, twin: Twin) -> dict[str, object]:
-        """Return a twin as IoT Hub's REST shows it. Raises: HubError 404."""
-        device = self._registry.device(identity.device_id)
-        auth, etag = device.authentication, device.etag
-        if identity.module_id is not None:
-            module = self._registry.module(identity.device_id, identity.module_id)
-            auth, etag = module.authentication, module.etag
-        connected = self._presence.is_connected(identity)
-        shown: dict[str, object] = {"deviceId": identity.device_id}
-        if identity.module_id is not None:
-            shown["moduleId"] = identity.module_id
-        changed = device.status_updated
-        return shown | {
-            "etag": twin.etag,
-            "deviceEtag": etag,
-            "status": device.status.value,
-            "statusReason": device.status_reason,
-            "statusUpdateTime": changed.isoformat() if changed else _NEVER,
-            "connectionState": "Connected" if connected else "Disconnected",
-            "lastActivityTime": _NEVER,
-            "cloudToDeviceMessageCount": 0,
-            "authenticationType": auth.type.value,
-            "x509Thumbprint": _thumbprints(auth),
-            "modelId": "",
-            "version": twin.version,
-            "tags": dict(twin.tags),
-            "properties": {
-                "desired": twin.desired.to_json(),
-                "reported": twin.reported.to_json(),
-            },
-            **(_of_device(device) if identity.module_id is None else {}),
-        }
-
-
-def _of_device(device: Device) -> dict[str, object]:
-    return {
-        "capabilities": {"iotEdge": device.edge},
-        "deviceScope": device.scope,
-        "parentScopes": list(device.parent_scopes),
-    }
-
-
-def _thumbprints(auth: Authentication) -> dict[str, object]:
-    return {
-        "primaryThumbprint": auth.primary_thumbprint or None,
-        "secondaryThumbprint": auth.secondary_thumbprint or None,
-    }
+        return tagged(self._views.of(identity), twin.etag)
 
 
 def _parts(request: Request) -> tuple[object, object]:

@@ -56,6 +56,19 @@ class TwinStore:
                 "DELETE FROM twin WHERE device_id = ? AND module_id = ?", _key(identity)
             )
 
+    def between(self, after: Identity, last: Identity) -> Iterator[tuple[Identity, Twin]]:
+        """Yield the twins that were ever changed, from behind one identity up to another one.
+
+        Of devices if that is one, else of modules.
+        """
+        rows = self._connection.execute(
+            "SELECT * FROM twin WHERE (device_id, module_id) > (?, ?) "
+            "AND (device_id, module_id) <= (?, ?) AND (module_id <> '') = ?",
+            (*_key(after), *_key(last), last.module_id is not None),
+        )
+        for row in rows:
+            yield Identity(row["device_id"], row["module_id"] or None), _twin(row)
+
     def all(self) -> Iterator[tuple[Identity, Twin]]:
         """Yield the twins that were ever changed, by device and module."""
         rows = self._connection.execute("SELECT * FROM twin ORDER BY device_id, module_id")
