@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skerry.cli._certificates import Watched
+    from skerry.check.certificates import Watched
 
 _ETC = "/etc/skerry"
 
@@ -27,7 +27,7 @@ def run_list(options: argparse.Namespace) -> int:
     from skerry.base.client import ApiError
     from skerry.base.clock import SystemClock
     from skerry.certs.client import CertsClient
-    from skerry.cli._certificates import row
+    from skerry.check.certificates import row
     from skerry.cli._text import columns
     from skerry.cli._units import socket_of
 
@@ -60,7 +60,7 @@ def run_list(options: argparse.Namespace) -> int:
 def _watched(etc: Path) -> list["Watched"]:
     from skerry.base.errors import SettingsError, SkerryError
     from skerry.base.settings import load_settings
-    from skerry.cli._certificates import watched
+    from skerry.check.certificates import watched
 
     names = ("certd", "identityd", "edged")
     try:

@@ -7,6 +7,7 @@ own thread, after its sockets answer.
 """
 
 import contextlib
+import secrets
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -77,9 +78,41 @@ class MobyEngine:
         return [entry["Id"] for entry in found]
 
     def inspect(self, name: str) -> Container:
+        return _container(self.describe(name))
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return a container in the engine's own JSON."""
         with self._errors():
             found: dict[str, Any] = self._connect().inspect_container(name)
-        return _container(found)
+        return found
+
+    def describe_image(self, reference: str) -> dict[str, Any]:
+        """Return an image in the engine's own JSON."""
+        with self._errors():
+            found: dict[str, Any] = self._connect().inspect_image(reference)
+        return found
+
+    def describe_network(self, name: str) -> dict[str, Any]:
+        """Return a network in the engine's own JSON."""
+        with self._errors():
+            found: dict[str, Any] = self._connect().inspect_network(name)
+        return found
+
+    def run_once(self, body: Mapping[str, object], seconds: int) -> tuple[int, str]:
+        """Run a container to its end, or stop it after the time, and remove it.
+
+        Returns its exit status and what it wrote to standard output.
+        """
+        name = f"skerry-{secrets.token_hex(6)}"
+        self.create(name, body)
+        try:
+            self.start(name)
+            self.wait(name, seconds)
+            with self._errors():
+                output: bytes = self._connect().logs(name, stdout=True, stderr=False)
+            return self.inspect(name).state.exit_code, output.decode("utf-8", "replace")
+        finally:
+            self.remove(name)
 
     def create(self, name: str, body: Mapping[str, object]) -> str:
         with self._errors():
@@ -135,8 +168,7 @@ class MobyEngine:
         return sample
 
     def image(self, reference: str) -> Image:
-        with self._errors():
-            found: dict[str, Any] = self._connect().inspect_image(reference)
+        found = self.describe_image(reference)
         return Image(id=found["Id"], tags=tuple(found.get("RepoTags") or ()))
 
     def pull(self, reference: str, auth: RegistryAuth | None) -> None:

@@ -24,7 +24,7 @@ from skerry.workloads.logs import while_reader_lives
 from skerry.workloads.model import ModuleSpec, details, parse_spec
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings
-from skerry.workloads.systeminfo import resources, system_info
+from skerry.workloads.systeminfo import resources, server_version, system_info
 from skerry.workloads.times import point_in_time
 
 _PREPARE_SINCE = "2019-01-30"
@@ -194,7 +194,8 @@ class ManagementApi:
         return Response.empty()
 
     def _system_info(self, _request: Request) -> Response:
-        return Response.json(system_info(self._engine, self._settings.additional_info))
+        version = server_version(self._engine)
+        return Response.json(system_info(version, self._settings.additional_info))
 
     def _resources(self, _request: Request) -> Response:
         running = [module.name for module in self._modules.all() if module.state.running]

@@ -49,18 +49,22 @@ class Disk:
     file_system: str
 
 
+def server_version(engine: Engine) -> str:
+    """Return the version of the engine, empty while it does not answer."""
+    try:
+        return engine.info().server_version
+    except EngineError:
+        return ""
+
+
 def system_info(
-    engine: Engine, additional: Mapping[str, str], machine: Machine | None = None
+    server_version: str, additional: Mapping[str, str], machine: Machine | None = None
 ) -> dict[str, object]:
-    """Return SystemInfo; the engine's own fields are empty while it does not answer."""
+    """Return SystemInfo; `server_version` is the engine's."""
     machine = machine or Machine()
     release = machine.os_release()
     kernel = os.uname()
     vendor = machine.text("sys/class/dmi/id/sys_vendor")
-    try:
-        server_version = engine.info().server_version
-    except EngineError:
-        server_version = ""
     return {
         "osType": kernel.sysname,
         "kernel_release": kernel.release,

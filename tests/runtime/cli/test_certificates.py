@@ -20,7 +20,7 @@ from skerry.base.log import get_logger
 from skerry.base.server import Listener, Server
 from skerry.base.sockets import bind_unix
 from skerry.certs.renewal import RenewalPolicy
-from skerry.cli._certificates import Watched, row, watched
+from skerry.check.certificates import Watched, row, watched
 from skerry.cli.main import run
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "config"

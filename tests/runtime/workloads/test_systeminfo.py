@@ -9,7 +9,7 @@ import pytest
 
 from fakes.docker_engine import DockerEngine, serving
 from skerry.engine.client import MobyEngine
-from skerry.workloads.systeminfo import Disk, Machine, disks, resources, system_info
+from skerry.workloads.systeminfo import Disk, Machine, disks, resources, server_version, system_info
 
 IMAGE = "sha256:" + "a" * 64
 OS_RELEASE = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
@@ -51,7 +51,7 @@ def test_systeminfo_names_system_engine_and_machine(engine: MobyEngine, tmp_path
             "sys/class/dmi/id/product_name": "Standard PC\n",
         },
     )
-    info = system_info(engine, {"plant": "north"}, found)
+    info = system_info(server_version(engine), {"plant": "north"}, found)
     assert (info["operating_system"], info["operating_system_version"]) == ("debian", "13")
     assert (info["virtualized"], info["product_name"]) == ("yes", "Standard PC")
     assert (info["server_version"], info["plant"]) == ("20.10.24", "north")
@@ -61,7 +61,9 @@ def test_systeminfo_names_system_engine_and_machine(engine: MobyEngine, tmp_path
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_systeminfo_does_without_an_engine(tmp_path: Path) -> None:
     """The machine is described although the engine does not answer."""
-    info = system_info(MobyEngine(f"unix://{tmp_path / 'none'}"), {}, Machine(tmp_path))
+    info = system_info(
+        server_version(MobyEngine(f"unix://{tmp_path / 'none'}")), {}, Machine(tmp_path)
+    )
     gc.collect()
     assert (info["server_version"], info["virtualized"]) == ("", "unknown")
 

@@ -1,0 +1,1 @@
+"""`skerry check`: what is wrong with this appliance, why, and what to do about it."""
