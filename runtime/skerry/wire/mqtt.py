@@ -137,7 +137,8 @@ class Reader:
     """Cuts a stream into packets and decodes them."""
 
     def __init__(self, max_packet_bytes: int = MAX_PACKET_BYTES) -> None:
-        self._max_packet_bytes = max_packet_bytes
+        self.max_packet_bytes = max_packet_bytes
+        """May be changed at any time; holds for packets whose head is read after that."""
         self._rest = bytearray()
         self._needed = 0
 
@@ -175,10 +176,10 @@ class Reader:
             position += 1
             shift += 7
             if not byte & 0x80:
-                if position - start + length > self._max_packet_bytes:
+                if position - start + length > self.max_packet_bytes:
                     raise MqttError(
                         f"a packet of {position - start + length} bytes, expected at most "
-                        f"{self._max_packet_bytes}"
+                        f"{self.max_packet_bytes}"
                     )
                 return position, position + length
             if shift == 7 * _MAX_LENGTH_BYTES:

@@ -1,21 +1,23 @@
 """One connection to the hub over MQTT, without its transport.
 
 Bytes come in by `received`, go out by the head's `write`. The connection is one of: waiting for
-CONNECT, being checked (what comes meanwhile waits), open, closed.
+CONNECT, being checked, admitted (for the hub it is then open), closed.
 
 Invariants
 - A client publishes and hears only of its own identity.
-- A message of QoS 1 is acknowledged when it is on disk, one to the client is settled when the
-  client has acknowledged it.
+- A message of QoS 1 and a change of the twin are acknowledged when they are on disk.
 - What a client does wrong ends its connection and touches no other.
-- At most `_WINDOW` messages are on their way to a client; a client that does not read is closed.
+- While the client is checked, and while `_MAX_BUSY` of its requests are under way, it is not read
+  from; what of the last read is left waits. So a connection keeps one read, one packet and
+  `_MAX_BUSY` requests at most. Before CONNECT a packet has `_MAX_FIRST_BYTES` at most.
 
 Sources: azure-iot-edge.md §6.4, device-sdk-wire.md §4.1 and §4.2.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from skerry.base.errors import SkerryError
 from skerry.wire.mqtt import (
@@ -46,10 +48,8 @@ from skerry.wire.topics import (
     ReportedPatch,
     TopicError,
     TwinGet,
-    c2d_topic,
     decode_properties,
     desired_topic,
-    join_properties,
     method_topic,
     parse_client_topic,
     parse_user_name,
@@ -58,19 +58,20 @@ from skerry.wire.topics import (
 )
 from skerry_lab.cloud import Cloud
 from skerry_lab.dps.mqtt import DpsLink, is_dps
-from skerry_lab.errors import ApiError
+from skerry_lab.errors import ApiError, LabError
 from skerry_lab.identity import Identity
 from skerry_lab.links import NotSubscribedError
-from skerry_lab.messages.model import C2d, Outcome, Telemetry, check_size
+from skerry_lab.messages.model import Telemetry, check_size
+from skerry_lab.mqtt.delivery import Delivery
 from skerry_lab.mqtt.ports import Claim, Head
 
 REFUSED_PROTOCOL, REFUSED_ID, REFUSED_LATER, REFUSED_NAME, REFUSED = 1, 2, 3, 4, 5
 _SERVER_ERROR = 500
+_MAX_FIRST_BYTES = 64 * 1024
 _MAX_PACKET_BYTES = 320 * 1024
-_MAX_WAITING_PACKETS = 64
-_WINDOW = 50
-_MAX_FILTERS = 50
-_KNOWN_BAGS = 64
+_MAX_BUSY = 16
+_MAX_FILTERS, _MAX_FILTER_BYTES = 50, 1024
+_KNOWN_BAGS, _KNOWN_BAG_BYTES = 64, 1024
 
 
 class Connection:
@@ -81,39 +82,41 @@ class Connection:
     ) -> None:
         self.identity = Identity("")
         self.expires_at: float | None = None
-        self.began_at = self.heard_at = now
+        self.opened_at = self.heard_at = now
         self.keep_alive_seconds = 0
+        self.is_admitted = False
         self.is_open = False
         self.is_closed = False
         self.output: list[bytes] = []
         self._head = head
         self._certificates = certificates
         self._close = close
-        self._reader = Reader(_MAX_PACKET_BYTES)
-        self._waiting: list[Packet] = []
-        self._is_checked = False
+        self._reader = Reader(_MAX_FIRST_BYTES)
+        self._waiting: deque[Packet] = deque()
+        self._busy = 0
+        self._is_checking = False
         self._claim: Claim | None = None
         self._dps: DpsLink | None = None
         self._filters: dict[str, int] = {}
         self._keeps_session = False
         self._bags: dict[str, tuple[Identity, Mapping[str, str], Mapping[str, str]]] = {}
-        self._last_id = 0
-        self._sent: dict[int, C2d | None] = {}
-        self._is_fetching = False
+        self._delivery = Delivery(head, self)
         self._calls: dict[str, asyncio.Future[tuple[int, bytes]]] = {}
         self._call_count = 0
 
-    @property
-    def is_served(self) -> bool:
-        """Whether the client has its CONNACK, from the hub or from DPS."""
-        return self.is_open or self._is_checked
+    # --- bytes
 
     def received(self, data: bytes, now: float) -> None:
         """Take bytes of the client."""
+        if self.is_closed:
+            return
         self.heard_at = now
         try:
             for packet in self._reader.feed(data):
-                self._take(packet)
+                if self._is_held:
+                    self._waiting.append(packet)
+                else:
+                    self._take(packet)
                 if self.is_closed:
                     return
         except ProtocolLevelError as error:
@@ -132,6 +135,7 @@ class Connection:
         if self.is_closed:
             return
         self.is_closed = True
+        self._waiting.clear()
         self._head.log.debug("connection ends", client=str(self.identity), reason=reason)
         for future in self._calls.values():
             if not future.done():
@@ -139,28 +143,21 @@ class Connection:
         if self.is_open:
             self.is_open = False
             self._head.links.remove(self)
-            if self._sent:
-                self._head.spawn(self._release())
+            self._delivery.end()
         self._close()
 
-    async def _release(self) -> None:
-        await self._head.ado(lambda cloud: cloud.messages.release(self.identity))
+    # --- what the hub asks (links.Link)
 
     def desired(self, version: int, patch: Mapping[str, object]) -> None:
         """Tell of changed desired properties."""
         qos = self._filters.get(DESIRED)
         if qos is not None:
             body = json.dumps({**patch, "$version": version}, separators=(",", ":")).encode()
-            try:
-                self._publish(desired_topic(version), body, qos)
-            except MqttError as error:  # it acknowledges nothing; others are to be told still
-                self.close(str(error))
+            self._delivery.tell(desired_topic(version), body, qos)
 
     def c2d_waiting(self) -> None:
-        """Fetch messages for the client, unless that is under way."""
-        if self._c2d_qos() is not None and not self._is_fetching and len(self._sent) < _WINDOW:
-            self._is_fetching = True
-            self._head.spawn(self._fetch())
+        """Fetch and deliver messages for the client."""
+        self._delivery.look()
 
     def identity_changed(self) -> None:
         """Check the client's claim again."""
@@ -176,7 +173,7 @@ class Connection:
         future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self._calls[request_id] = future
         try:
-            self._publish(method_topic(name, request_id), payload, qos)
+            self._delivery.tell(method_topic(name, request_id), payload, qos)
             async with asyncio.timeout(timeout_seconds):
                 return await future
         finally:
@@ -184,23 +181,48 @@ class Connection:
 
     # --- packets
 
+    @property
+    def _is_held(self) -> bool:
+        return self._is_checking or self._busy >= _MAX_BUSY or bool(self._waiting)
+
     def _take(self, packet: Packet) -> None:
-        if self.is_served:
+        if self.is_admitted:
             self._serve(packet)
-        elif self._claim is None and self._dps is None:
-            if not isinstance(packet, Connect):
-                raise MqttError(f"{type(packet).__name__} came first, expected Connect")
+        elif isinstance(packet, Connect):
             self._connect(packet)
-        elif len(self._waiting) < _MAX_WAITING_PACKETS:
-            self._waiting.append(packet)
         else:
-            raise MqttError(f"more than {_MAX_WAITING_PACKETS} packets before the CONNACK")
+            raise MqttError(f"{type(packet).__name__} came first, expected Connect")
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        """Do something for the client; it is not read from while too much is under way."""
+        self._busy += 1
+        if self._is_held:
+            self._head.hold(self)
+        self._head.spawn(self._counted(work))
+
+    async def _counted(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        finally:
+            self._busy -= 1
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what waits, as far as there is room."""
+        try:
+            while self._waiting and self._busy < _MAX_BUSY and not self.is_closed:
+                self._take(self._waiting.popleft())
+        except SkerryError as error:
+            self.close(str(error))
+        if not self._is_held:
+            self._head.go_on(self)
 
     def _connect(self, packet: Connect) -> None:
         self.keep_alive_seconds = packet.keep_alive_seconds
+        self._reader.max_packet_bytes = _MAX_PACKET_BYTES
         if is_dps(packet.username):
             self._dps = self._head.dps()
-            self._head.spawn(self._check_dps(self._dps, packet))
+            self._begin_check(self._check_dps(self._dps, packet))
             return
         try:
             name = parse_user_name(packet.username or "")
@@ -214,7 +236,11 @@ class Connection:
             self._refuse(REFUSED_ID, f"client id {packet.client_id!r} is not {self.identity}")
             return
         self._keeps_session = not packet.clean_session
-        self._head.spawn(self._check(self._claim))
+        self._begin_check(self._check(self._claim))
+
+    def _begin_check(self, work: Awaitable[None]) -> None:
+        self._is_checking = True
+        self._begin(work)
 
     async def _check(self, claim: Claim) -> None:
         identity = claim.identity
@@ -231,8 +257,8 @@ class Connection:
 
         try:
             self.expires_at, filters = await self._head.ado(work)
-        except ApiError as error:
-            later = error.status >= _SERVER_ERROR
+        except LabError as error:
+            later = _status(error) >= _SERVER_ERROR
             self._refuse(REFUSED_LATER if later else REFUSED, str(error))
             return
         if self.is_closed:
@@ -240,8 +266,7 @@ class Connection:
         self._filters = filters or {}
         self.is_open = True
         self._head.links.add(self)
-        self._send(ConnAck(0, filters is not None))
-        self._begin()
+        self._admit(ConnAck(0, filters is not None))
         self.c2d_waiting()
 
     async def _check_dps(self, dps: DpsLink, packet: Connect) -> None:
@@ -249,17 +274,12 @@ class Connection:
         if code:
             self._refuse(code, "DPS does not take the client")
         elif not self.is_closed:
-            self._is_checked = True
-            self._send(ConnAck())
-            self._begin()
+            self._admit(ConnAck())
 
-    def _begin(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        try:
-            for packet in waiting:
-                self._serve(packet)
-        except SkerryError as error:
-            self.close(str(error))
+    def _admit(self, answer: ConnAck) -> None:
+        self.is_admitted = True
+        self._is_checking = False
+        self._send(answer)
 
     async def _check_again(self) -> None:
         claim = self._claim
@@ -285,7 +305,7 @@ class Connection:
             case Publish():
                 self._published(packet)
             case PubAck(packet_id):
-                self._acknowledged(packet_id)
+                self._delivery.acknowledged(packet_id)
             case Subscribe():
                 self._subscribe(packet)
             case Unsubscribe():
@@ -306,24 +326,33 @@ class Connection:
         }
         if len(self._filters) > _MAX_FILTERS:
             raise MqttError(f"more than {_MAX_FILTERS} subscriptions")
-        self._head.spawn(self._remember(SubAck(packet.packet_id, tuple(codes))))
+        self._begin(self._remember(SubAck(packet.packet_id, tuple(codes))))
 
     def _granted(self, text: str, qos: int) -> int:
-        if text.startswith("devices/") and not text.startswith(self._prefix):
+        others = text.startswith("devices/") and not text.startswith(self._prefix)
+        if others or len(text.encode()) > _MAX_FILTER_BYTES:
             return FAILED_SUBSCRIPTION
         return min(qos, 1)
 
     def _unsubscribe(self, packet: Unsubscribe) -> None:
         for text in packet.filters:
             self._filters.pop(text, None)
-        self._head.spawn(self._remember(UnsubAck(packet.packet_id)))
+        self._begin(self._remember(UnsubAck(packet.packet_id)))
 
     async def _remember(self, answer: SubAck | UnsubAck) -> None:
         if self._keeps_session and self._dps is None:
-            filters = dict(self._filters)
-            await self._head.ado(lambda cloud: cloud.sessions.save(self.identity, filters))
+            try:
+                await self._head.ado(self._save)
+            except LabError as error:
+                self.close(f"its subscriptions cannot be kept: {error}")
+                return
         self._send(answer)
         self.c2d_waiting()
+
+    def _save(self, cloud: Cloud) -> None:
+        cloud.messages.check_registered(self.identity)
+        if not self.is_closed:  # a newer connection may have begun a clean session
+            cloud.sessions.save(self.identity, dict(self._filters))
 
     @property
     def _prefix(self) -> str:
@@ -331,7 +360,8 @@ class Connection:
         tail = "" if module_id is None else f"modules/{module_id}/"
         return f"devices/{self.identity.device_id}/{tail}"
 
-    def _c2d_qos(self) -> int | None:
+    def c2d_qos(self) -> int | None:
+        """Return the QoS of messages to the device; None when the client does not take them."""
         if not self.is_open:
             return None
         return self._filters.get(f"{self._prefix}messages/devicebound/#")
@@ -343,7 +373,7 @@ class Connection:
             raise MqttError("QoS 2 is not offered")
         if self._dps is not None:
             self._acknowledge(packet)
-            self._head.spawn(self._ask_dps(self._dps, packet))
+            self._begin(self._ask_dps(self._dps, packet))
             return
         if packet.topic.startswith("devices/"):
             self._telemetry(packet)
@@ -351,10 +381,9 @@ class Connection:
         match parse_client_topic(packet.topic):
             case TwinGet(request_id):
                 self._acknowledge(packet)
-                self._head.spawn(self._twin(request_id))
+                self._begin(self._twin(request_id))
             case ReportedPatch(request_id):
-                self._acknowledge(packet)
-                self._head.spawn(self._report(request_id, packet.payload))
+                self._begin(self._report(request_id, packet))
             case MethodResponse(status, request_id):
                 self._acknowledge(packet)
                 future = self._calls.get(request_id)
@@ -367,13 +396,14 @@ class Connection:
             known = self._read_topic(packet.topic)
             if len(self._bags) >= _KNOWN_BAGS:
                 self._bags.clear()
-            self._bags[packet.topic] = known
+            if len(packet.topic) <= _KNOWN_BAG_BYTES:
+                self._bags[packet.topic] = known
         identity, system, properties = known
         if packet.retain:
             properties = {**properties, "mqtt-retain": "true"}
         message = Telemetry(identity, system, properties, packet.payload)
         check_size(message)
-        self._head.store(self, packet.packet_id, message)
+        self._head.store(self, packet.packet_id, message, len(packet.topic) + len(packet.payload))
 
     def _read_topic(self, topic: str) -> tuple[Identity, Mapping[str, str], Mapping[str, str]]:
         found = parse_client_topic(topic)
@@ -389,25 +419,25 @@ class Connection:
     async def _twin(self, request_id: str) -> None:
         try:
             document = await self._head.ado(lambda cloud: cloud.twins.document(self.identity))
-        except ApiError as error:
-            self._respond(error.status, request_id, str(error))
+        except LabError as error:
+            self._respond(_status(error), request_id, str(error))
         else:
             self._respond(200, request_id, document)
 
-    async def _report(self, request_id: str, payload: bytes) -> None:
+    async def _report(self, request_id: str, packet: Publish) -> None:
+        version: int | None = None
+        status, body = 204, None
         try:
-            patch = json.loads(payload)
-        except (ValueError, RecursionError) as error:
-            self._respond(400, request_id, f"the patch is not JSON: {error}")
-            return
-        try:
+            patch = json.loads(packet.payload)
             version = await self._head.ado(
                 lambda cloud: cloud.twins.patch_reported(self.identity, patch)
             )
-        except ApiError as error:
-            self._respond(error.status, request_id, str(error))
-        else:
-            self._respond(204, request_id, None, version)
+        except (ValueError, RecursionError) as error:
+            status, body = 400, f"the patch is not JSON: {error}"
+        except LabError as error:
+            status, body = _status(error), str(error)
+        self._acknowledge(packet)
+        self._respond(status, request_id, body, version)
 
     def _respond(
         self, status: int, request_id: str, body: object, version: int | None = None
@@ -417,7 +447,7 @@ class Connection:
             if isinstance(body, str):
                 body = {"Message": body}
             data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-            self._publish(twin_response_topic(status, request_id, version), data, qos)
+            self._delivery.tell(twin_response_topic(status, request_id, version), data, qos)
 
     async def _ask_dps(self, dps: DpsLink, packet: Publish) -> None:
         try:
@@ -427,65 +457,9 @@ class Connection:
             return
         qos = max(self._filters.values(), default=0)
         for topic, payload in answers:
-            self._publish(topic, payload, qos)
+            self._delivery.tell(topic, payload, qos)
 
     # --- to the client
-
-    async def _fetch(self) -> None:
-        try:
-            room = _WINDOW - len(self._sent)
-            found = await self._head.ado(lambda cloud: cloud.messages.next_c2d(self.identity, room))
-        finally:
-            self._is_fetching = False
-        qos = self._c2d_qos()
-        if qos is None:  # it has gone meanwhile, or listens no more
-            if found:
-                await self._release()
-            return
-        for message in found:
-            self._deliver(message, qos)
-        if found and not qos:
-            self.c2d_waiting()
-
-    def _deliver(self, message: C2d, qos: int) -> None:
-        bag = join_properties(message.system, message.properties)
-        topic = c2d_topic(self.identity.device_id, bag, self.identity.module_id)
-        packet_id = self._publish(topic, message.body, qos)
-        if packet_id is None:
-            self._head.spawn(self._settle(message))
-        else:
-            self._sent[packet_id] = message
-
-    def _acknowledged(self, packet_id: int) -> None:
-        message = self._sent.pop(packet_id, None)
-        if message is not None:
-            self._head.spawn(self._settle(message))
-
-    async def _settle(self, message: C2d) -> None:
-        try:
-            await self._head.ado(
-                lambda cloud: cloud.messages.settle(
-                    self.identity, message.lock_token, Outcome.COMPLETE
-                )
-            )
-        except ApiError as error:  # its lock has ended: it comes again
-            self._head.log.debug("not settled", client=str(self.identity), reason=str(error))
-        self.c2d_waiting()
-
-    def _publish(self, topic: str, payload: bytes, qos: int) -> int | None:
-        packet_id = None
-        if qos:
-            packet_id = self._new_id()
-            self._sent[packet_id] = None
-        self._send(Publish(topic, payload, qos, packet_id))
-        return packet_id
-
-    def _new_id(self) -> int:
-        for _ in range(65535):
-            self._last_id = self._last_id % 65535 + 1
-            if self._last_id not in self._sent:
-                return self._last_id
-        raise MqttError("the client acknowledges nothing")
 
     def stored(self, packet_ids: Sequence[int]) -> None:
         """Acknowledge messages that are on disk now."""
@@ -493,6 +467,14 @@ class Connection:
             self.output.extend([b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids])
             self._head.dirty(self)
 
+    def send(self, packet: Publish) -> None:
+        """Write a packet with what else is written in this turn."""
+        self._send(packet)
+
     def _send(self, packet: Packet) -> None:
         self.output.append(encode(packet))
         self._head.dirty(self)
+
+
+def _status(error: LabError) -> int:
+    return error.status if isinstance(error, ApiError) else _SERVER_ERROR

@@ -6,15 +6,17 @@ Invariants
 - Each connection is written to once per turn of the loop. One whose client does not read is closed
   when more than `_MAX_UNSENT_BYTES` wait for it; nobody is read from while too much waits for the
   database.
-- Who does not send CONNECT in time, is silent for one and a half keep-alives, or whose token has
-  expired, is closed.
+- Who is not admitted in time, however slowly bytes come, is silent for one and a half keep-alives,
+  or whose token has expired, is closed.
+- Messages that cannot be stored close the connections they came on, which send them again.
 """
 
 import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
@@ -24,7 +26,7 @@ from skerry_lab.dps.mqtt import DpsLink
 from skerry_lab.links import Links
 from skerry_lab.messages.model import Telemetry
 from skerry_lab.mqtt.connection import Connection
-from skerry_lab.mqtt.websocket import WebSocket, WebSocketError
+from skerry_lab.mqtt.websocket import Gate, WebSocket, WebSocketError
 from skerry_lab.routes import Request
 from skerry_lab.store import Store
 from skerry_lab.tls import client_chain
@@ -38,7 +40,25 @@ _GOODBYE_SECONDS = 0.5
 _READ_BYTES = 64 * 1024
 _MAX_UNSENT_BYTES = 4 * 1024 * 1024
 _MAX_CONNECTIONS = 4096
+_MESSAGE_BYTES = 1024  # what a message takes beside its content
 _PAUSE_BYTES, _RESUME_BYTES = 16 * 1024 * 1024, 8 * 1024 * 1024
+
+
+class Reading(Protocol):
+    """What can be stopped from giving bytes: a transport, the gate of a WebSocket."""
+
+    def pause_reading(self) -> None:
+        """Give nothing."""
+
+    def resume_reading(self) -> None:
+        """Give again."""
+
+
+@dataclass(frozen=True)
+class _Client:
+    transport: asyncio.Transport
+    write: Callable[[bytes], None]
+    reading: Reading
 
 
 class Transport(asyncio.Protocol):
@@ -53,7 +73,9 @@ class Transport(asyncio.Protocol):
         """TLS stands."""
         self._transport = cast("asyncio.Transport", transport)
         chain = client_chain(cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object")))
-        self._connection = self._head.accept(chain, self._transport.write, self._transport)
+        self._connection = self._head.accept(
+            chain, _Client(self._transport, self._transport.write, self._transport)
+        )
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -75,8 +97,8 @@ class MqttHead:
         self.log = log
         self._store = store
         self._clock = clock
-        self._connections: dict[Connection, asyncio.Transport] = {}
-        self._writers: dict[Connection, Callable[[bytes], None]] = {}
+        self._clients: dict[Connection, _Client] = {}
+        self._held: set[Connection] = set()
         self._dirty: set[Connection] = set()
         self._batch: list[tuple[Connection, int | None, Telemetry]] = []
         self._batch_bytes = 0
@@ -97,29 +119,39 @@ class MqttHead:
         """Return what serves a new socket."""
         return Transport(self)
 
-    def accept(
-        self,
-        chain: tuple[bytes, ...],
-        write: Callable[[bytes], None],
-        transport: asyncio.Transport,
-    ) -> Connection | None:
+    def accept(self, chain: tuple[bytes, ...], client: _Client) -> Connection | None:
         """Take a new client in, unless there are too many."""
-        if len(self._connections) >= _MAX_CONNECTIONS:
-            transport.abort()
+        if len(self._clients) >= _MAX_CONNECTIONS:
+            client.transport.abort()
             return None
         connection = Connection(self, chain, lambda: self._end(connection), self.now)
-        self._connections[connection] = transport
+        self._clients[connection] = client
         self._gone.clear()
-        self._writers[connection] = write
+        if self._is_paused:
+            client.reading.pause_reading()
         return connection
 
     def forget(self, connection: Connection) -> None:
         """A client's transport has ended."""
-        self._connections.pop(connection, None)
-        self._writers.pop(connection, None)
+        self._clients.pop(connection, None)
+        self._held.discard(connection)
         self._dirty.discard(connection)
-        if not self._connections:
+        if not self._clients:
             self._gone.set()
+
+    def hold(self, connection: Connection) -> None:
+        """Do not read from a connection."""
+        client = self._clients.get(connection)
+        if client is not None and connection not in self._held:
+            self._held.add(connection)
+            client.reading.pause_reading()
+
+    def go_on(self, connection: Connection) -> None:
+        """Read from a connection again, if it is held, unless nobody is read from now."""
+        if connection in self._held:
+            self._held.discard(connection)
+            if not self._is_paused:
+                self._clients[connection].reading.resume_reading()
 
     async def upgraded(
         self,
@@ -132,14 +164,17 @@ class MqttHead:
         stream = WebSocket(writer)
         if not stream.accept(request):
             return
-        transport = cast("asyncio.Transport", writer.transport)
-        connection = self.accept(request.certificates, stream.send, transport)
+        transport, gate = cast("asyncio.Transport", writer.transport), Gate()
+        connection = self.accept(request.certificates, _Client(transport, stream.send, gate))
         if connection is None:
             return
         try:
             while not connection.is_closed:
                 for data in stream.received(rest):
                     connection.received(data, self.now)
+                if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:  # pings, say
+                    transport.abort()
+                await gate.passed()
                 if stream.is_ended or not (rest := await reader.read(_READ_BYTES)):
                     break
         except WebSocketError as error:
@@ -153,19 +188,19 @@ class MqttHead:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             wall = self._clock.now().timestamp()
-            for connection in list(self._connections):
-                reason = _overdue(connection, self.now, wall)
+            for connection in list(self._clients):
+                reason = overdue(connection, self.now, wall)
                 if reason:
                     connection.close(reason)
 
     async def close(self) -> None:
         """End all connections, once what is being stored is stored."""
         await self._stored.wait()
-        for connection in list(self._connections):
+        for connection in list(self._clients):
             connection.close("the lab stops")
         await self._all_gone()
-        for transport in list(self._connections.values()):
-            transport.abort()
+        for client in list(self._clients.values()):
+            client.transport.abort()
         await self._all_gone()
         for task in list(self._tasks):
             task.cancel()
@@ -207,10 +242,12 @@ class MqttHead:
             self._loop.call_soon(self._flush)
         self._dirty.add(connection)
 
-    def store(self, connection: Connection, packet_id: int | None, message: Telemetry) -> None:
+    def store(
+        self, connection: Connection, packet_id: int | None, message: Telemetry, size_bytes: int
+    ) -> None:
         """Store a message with what else comes."""
         self._batch.append((connection, packet_id, message))
-        self._batch_bytes += len(message.body)
+        self._batch_bytes += _MESSAGE_BYTES + size_bytes
         if self._stored.is_set():
             self._stored.clear()
             self._loop.call_soon(lambda: self.spawn(self._store_all()))
@@ -223,51 +260,56 @@ class MqttHead:
             while self._batch:
                 batch, self._batch = self._batch, []
                 self._batch_bytes = 0
-                messages = [message for _, _, message in batch]
-                try:
-                    await self._store.ado(lambda cloud: cloud.messages.append(messages))  # noqa: B023
-                except Exception:
-                    # Not stored, so not acknowledged: they come again.
-                    for connection in {connection for connection, _, _ in batch}:
-                        connection.close("its messages cannot be stored")
-                    raise
-                _acknowledge(batch)
+                await self._store_batch(batch)
                 if self._is_paused and self._batch_bytes < _RESUME_BYTES:
                     self._is_paused = False
                     self._read(wanted=True)
         finally:
             self._stored.set()
-            if self._is_paused and not self._batch:
-                self._is_paused = False
-                self._read(wanted=True)
+
+    async def _store_batch(self, batch: list[tuple[Connection, int | None, Telemetry]]) -> None:
+        messages = [message for _, _, message in batch]
+        try:
+            await self._store.ado(lambda cloud: cloud.messages.append(messages))
+        except Exception as error:
+            # Not stored, so not acknowledged: they come again.
+            for connection in {connection for connection, _, _ in batch}:
+                connection.close("its messages cannot be stored")
+            if not isinstance(error, SkerryError):
+                raise
+            self.log.error("messages cannot be stored", reason=error)
+        else:
+            _acknowledge(batch)
 
     def _read(self, *, wanted: bool) -> None:
-        for transport in self._connections.values():
-            if wanted:
-                transport.resume_reading()
-            else:
-                transport.pause_reading()
+        for connection, client in self._clients.items():
+            if not wanted:
+                client.reading.pause_reading()
+            elif connection not in self._held:
+                client.reading.resume_reading()
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, set()
         for connection in dirty:
-            write, transport = self._writers.get(connection), self._connections.get(connection)
-            if write is None or transport is None:
+            client = self._clients.get(connection)
+            if client is None:
                 continue
             data = b"".join(connection.output)
             connection.output.clear()
-            if data and not transport.is_closing():
-                write(data)
-                if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
-                    transport.abort()
+            if data and not client.transport.is_closing():
+                client.write(data)
+                if client.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+                    client.transport.abort()
 
     def _end(self, connection: Connection) -> None:
         """Close the transport of a connection, after what it still has to say."""
-        transport = self._connections.get(connection)
-        if transport is not None:
+        client = self._clients.get(connection)
+        if client is not None:
             self._dirty.add(connection)
             self._flush()
-            transport.close()
+            self._held.discard(connection)
+            client.reading.resume_reading()  # its last bytes, and its goodbye
+            client.transport.close()
 
 
 def _acknowledge(batch: list[tuple[Connection, int | None, Telemetry]]) -> None:
@@ -279,11 +321,12 @@ def _acknowledge(batch: list[tuple[Connection, int | None, Telemetry]]) -> None:
         connection.stored(packet_ids)
 
 
-def _overdue(connection: Connection, now: float, wall: float) -> str:
-    silent = now - connection.heard_at
-    if not connection.is_served:
-        return "no CONNECT came" if now - connection.began_at > _CONNECT_SECONDS else ""
+def overdue(connection: Connection, now: float, wall: float) -> str:
+    """Return why a connection has to end at this time; empty when it may stay."""
+    if not connection.is_admitted:
+        return "no CONNECT came" if now - connection.opened_at > _CONNECT_SECONDS else ""
     if connection.expires_at is not None and wall >= connection.expires_at:
         return "its token has expired"
+    silent = now - connection.heard_at
     longest = connection.keep_alive_seconds * 1.5 or _LONGEST_SILENCE_SECONDS
     return "the client is silent" if silent > min(longest, _LONGEST_SILENCE_SECONDS) else ""

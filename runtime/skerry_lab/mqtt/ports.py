@@ -30,8 +30,16 @@ class Head(Protocol):
     def dps(self) -> DpsLink:
         """Return a new client's side of DPS."""
 
-    def store(self, connection: "Connection", packet_id: int | None, message: Telemetry) -> None:
+    def store(
+        self, connection: "Connection", packet_id: int | None, message: Telemetry, size_bytes: int
+    ) -> None:
         """Store a message with others, then acknowledge it by `stored`."""
+
+    def hold(self, connection: "Connection") -> None:
+        """Do not read from the connection."""
+
+    def go_on(self, connection: "Connection") -> None:
+        """Read from the connection again, if it is held."""
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run something beside; what it raises closes nothing but is logged."""

@@ -4,10 +4,11 @@ SDKs ask for the path /$iothub/websocket; any is taken, as upstream's hub does. 
 are spread over frames means nothing.
 """
 
-from asyncio import StreamWriter
+from asyncio import Event, StreamWriter
 from collections.abc import Iterator
 
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -26,6 +27,26 @@ _NOT_UPGRADED = 400
 
 class WebSocketError(Exception):
     """The client does not speak WebSocket as it should."""
+
+
+class Gate:
+    """Stops the reading of a WebSocket's stream, whose own flow control stays as it is."""
+
+    def __init__(self) -> None:
+        self._is_open = Event()
+        self._is_open.set()
+
+    def pause_reading(self) -> None:
+        """Let nobody pass."""
+        self._is_open.clear()
+
+    def resume_reading(self) -> None:
+        """Let everybody pass."""
+        self._is_open.set()
+
+    async def passed(self) -> None:
+        """Wait until the gate is open."""
+        await self._is_open.wait()
 
 
 class WebSocket:
@@ -53,7 +74,7 @@ class WebSocket:
 
     def send(self, data: bytes) -> None:
         """Send a binary message."""
-        if not self.is_ended:
+        if self._wire.state is ConnectionState.OPEN:
             self._writer.write(self._wire.send(BytesMessage(data=data)))
 
     def received(self, data: bytes) -> Iterator[bytes]:
