@@ -88,6 +88,10 @@ class EdgedClient:
         """Yield a module's output in Docker's frames, as the query chooses."""
         return self._service.stream(f"{_path(name)}/logs", dict(query))
 
+    def support_bundle(self, query: Mapping[str, str]) -> Iterator[bytes]:
+        """Yield the archive that a technician wants."""
+        return self._service.stream("/systeminfo/supportbundle", dict(query))
+
     def names(self) -> list[str]:
         """Return the names of all modules."""
         return sorted(self.modules())

@@ -2,7 +2,8 @@
 
 AgentError
  +- DeploymentError         a deployment, or one module of it, cannot be used as it is
-     +- SchemaVersionError  a deployment of a version that is not known
+ |   +- SchemaVersionError  a deployment of a version that is not known
+ +- MethodError             a direct method that cannot be understood
 """
 
 from skerry.base.errors import SkerryError
@@ -18,3 +19,7 @@ class DeploymentError(AgentError):
 
 class SchemaVersionError(DeploymentError):
     """A deployment made for another version of the agent."""
+
+
+class MethodError(AgentError):
+    """A call of a direct method that cannot be understood; the text says what was expected."""

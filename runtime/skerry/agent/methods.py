@@ -1,22 +1,34 @@
-"""The built-in direct methods of `$edgeAgent`: ping, RestartModule, GetModuleLogs.
+"""The built-in direct methods of `$edgeAgent`.
 
 Source: azure-iot-edge.md §5.6. Names count without case. What a caller got wrong is 400, what went
-wrong here 500, both with `{"message"}`.
+wrong here 500, both with `{"message"}`. Uploads are answered at once and go on as tasks.
 """
 
 import base64
-import gzip
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
+from skerry.agent.blobs import BlobContainer, Uploader, container_at
+from skerry.agent.errors import MethodError
+from skerry.agent.log_lines import Source, render
+from skerry.agent.log_request import (
+    Content,
+    Encoding,
+    LogRequest,
+    Selection,
+    check_schema,
+    parse_log_request,
+)
+from skerry.agent.tasks import Task, Tasks
+from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
-from skerry.base.frames import split_frames
 
-_MAX_BYTES = 127_000
-_MAX_TAIL = 100_000
+MAX_ANSWER_BYTES = 127_000
 _DEFAULT_TAIL = "1000"
+_EVERYTHING = "all"
 
 
 class ModuleCalls(Protocol):
@@ -25,104 +37,152 @@ class ModuleCalls(Protocol):
     def names(self) -> list[str]: ...
     def act(self, name: str, action: str) -> None: ...
     def tail(self, name: str, query: Mapping[str, str]) -> Iterable[bytes]: ...
+    def support_bundle(self, query: Mapping[str, str]) -> Iterable[bytes]: ...
 
 
-class MethodError(SkerryError):
-    """A call that cannot be understood."""
+@dataclass(frozen=True)
+class Place:
+    """Which device this is; `gateway` is its parent, empty without one."""
+
+    hub: str
+    device: str
+    gateway: str = ""
 
 
 class BuiltIn:
-    """Runs the methods; to be called from any thread."""
+    """Runs the methods; to be called from any thread. `called` hears the name of each."""
 
-    def __init__(self, edged: ModuleCalls) -> None:
+    def __init__(
+        self,
+        edged: ModuleCalls,
+        place: Place,
+        tasks: Tasks,
+        uploader: Uploader,
+        clock: Clock,
+        called: Callable[[str], None],
+    ) -> None:
         self._edged = edged
+        self._place = place
+        self._tasks = tasks
+        self._uploader = uploader
+        self._clock = clock
+        self._called = called
         self._methods: Mapping[str, Callable[[Mapping[str, object]], object]] = {
             "ping": lambda _request: None,
-            "restartmodule": self._restart,
-            "getmodulelogs": self._logs,
+            "RestartModule": self._restart,
+            "GetModuleLogs": self._logs,
+            "UploadModuleLogs": self._upload_logs,
+            "UploadSupportBundle": self._upload_bundle,
+            "GetTaskStatus": self._status,
         }
+        self._names = {name.lower(): name for name in self._methods}
 
     def __call__(self, name: str, payload: bytes) -> tuple[int, bytes]:
         """Return status and payload."""
         try:
-            answer = self._run(name.lower(), payload)
+            answer = self._run(name, payload)
         except MethodError as error:
             return 400, json.dumps({"message": str(error)}).encode()
         except SkerryError as error:
             return 500, json.dumps({"message": str(error)}).encode()
         return 200, b"null" if answer is None else json.dumps(answer).encode()
 
-    def _run(self, name: str, payload: bytes) -> object:
-        method = self._methods.get(name)
-        if method is None:
-            known = "ping, RestartModule, GetModuleLogs"
-            raise MethodError(f"method {name!r} is not known; expected one of {known}")
-        return method({} if name == "ping" else _object(payload))
+    def _run(self, asked: str, payload: bytes) -> object:
+        name = self._names.get(asked.lower())
+        if name is None:
+            known = ", ".join(self._methods)
+            raise MethodError(f"method {asked!r} is not known; expected one of {known}")
+        self._called(name)
+        if name == "ping":
+            return None
+        request = _object(payload)
+        check_schema(request)
+        return self._methods[name](request)
 
     def _restart(self, request: Mapping[str, object]) -> None:
-        _check_schema(request)
-        name = request.get("id")
-        if not isinstance(name, str) or not name:
-            raise MethodError(f"id is {name!r}, expected the name of a module")
-        self._edged.act(name, "restart")
+        self._edged.act(_text(request, "id", "the name of a module"), "restart")
 
     def _logs(self, request: Mapping[str, object]) -> list[dict[str, object]]:
-        _check_schema(request)
-        encoding, content = request.get("encoding", "none"), request.get("contentType", "text")
-        if encoding not in ("none", "gzip"):
-            raise MethodError(f"encoding is {encoding!r}, expected 'none' or 'gzip'")
-        if content != "text":
-            raise MethodError(f"contentType is {content!r}, expected 'text'")
-        items = request.get("items")
-        found, size = [], 0
-        for name, query in self._chosen(items if isinstance(items, list) else [items]):
-            text = b"".join(data for _, data in split_frames(self._edged.tail(name, query)))
-            packed = gzip.compress(text) if encoding == "gzip" else text
-            size += len(packed)
-            if size > _MAX_BYTES:
-                raise MethodError(f"logs have more than {_MAX_BYTES} bytes; ask for a smaller tail")
-            entry: dict[str, object] = {"id": name, "payloadBytes": None, "payload": None}
-            if encoding == "gzip":
-                entry["payloadBytes"] = base64.b64encode(packed).decode()
-            else:
-                entry["payload"] = text.decode(errors="replace")
-            found.append(entry)
+        asked = parse_log_request(request, _DEFAULT_TAIL)
+        found: list[dict[str, object]] = []
+        left = MAX_ANSWER_BYTES
+        for name, selection in asked.chosen(self._edged.names()):
+            data = _bounded(self._render(name, selection, asked), left)
+            left -= len(data)
+            is_packed = asked.form.encoding is Encoding.GZIP
+            packed = base64.b64encode(data).decode() if is_packed else None
+            text = None if is_packed else data.decode(errors="replace")
+            found.append({"id": name, "payloadBytes": packed, "payload": text})
         return found
 
-    def _chosen(self, items: list[object]) -> Iterable[tuple[str, dict[str, str]]]:
-        """Yield each module with the options of the first item that names it."""
-        patterns = [_item(item) for item in items]
-        for name in self._edged.names():
-            for pattern, query in patterns:
-                if pattern.search(name):
-                    yield name, query
-                    break
+    def _upload_logs(self, request: Mapping[str, object]) -> dict[str, object]:
+        container = container_at(request.get("sasUrl"), self._place.gateway)
+        asked = parse_log_request(request, _EVERYTHING)
+        chosen = list(asked.chosen(self._edged.names()))
+        moment = self._clock.now()
+
+        def work() -> None:
+            for name, selection in chosen:
+                blob = f"{name}-{_stamp(moment)}.{asked.form.extension}"
+                self._upload(container, blob, self._render(name, selection, asked))
+
+        return _told(self._tasks.begin(work))
+
+    def _upload_bundle(self, request: Mapping[str, object]) -> dict[str, object]:
+        container = container_at(request.get("sasUrl"), self._place.gateway)
+        query = {name: _text(request, name, "a time") for name in ("since", "until")
+                 if request.get(name) is not None}  # fmt: skip
+        only = request.get("edgeRuntimeOnly")
+        if not isinstance(only, bool | None):
+            raise MethodError(f"edgeRuntimeOnly is {only!r}, expected true or false")
+        query["edge_runtime_only"] = "true" if only else "false"
+        query["iothub_hostname"] = self._place.hub
+        blob = f"support-bundle-{_stamp(self._clock.now())}.zip"
+
+        def work() -> None:
+            self._upload(container, blob, self._edged.support_bundle(query))
+
+        return _told(self._tasks.begin(work))
+
+    def _status(self, request: Mapping[str, object]) -> dict[str, object]:
+        return _told(self._tasks.find(_text(request, "correlationId", "that of an upload")))
+
+    def _render(self, name: str, selection: Selection, asked: LogRequest) -> Iterator[bytes]:
+        query = dict(selection.query)
+        if asked.form.content is Content.JSON:
+            query["timestamps"] = "true"
+        source = Source(self._place.hub, self._place.device, name)
+        return render(self._edged.tail(name, query), selection, asked.form, source)
+
+    def _upload(self, container: BlobContainer, name: str, parts: Iterable[bytes]) -> None:
+        self._uploader.upload(container, f"{self._place.hub}/{self._place.device}/{name}", parts)
 
 
-def _item(item: object) -> tuple[re.Pattern[str], dict[str, str]]:
-    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-        raise MethodError('items holds what has no "id", expected the name of a module or "all"')
-    text = ".*" if item["id"] == "all" else item["id"]
-    try:
-        pattern = re.compile(text, re.IGNORECASE)
-    except re.error as error:
-        raise MethodError(f"id {text!r} is not a regular expression: {error}") from error
-    given = item.get("filter")
-    given = given if isinstance(given, dict) else {}
-    unknown = sorted(set(given) - {"tail", "since", "until"})
-    if unknown:
-        raise MethodError(f"filter {unknown[0]!r} is not known; expected tail, since or until")
-    tail = given.get("tail", int(_DEFAULT_TAIL))
-    if not isinstance(tail, int) or not 0 < tail <= _MAX_TAIL:
-        raise MethodError(f"tail is {tail!r}, expected 1 to {_MAX_TAIL}")
-    times = {name: str(given[name]) for name in ("since", "until") if given.get(name)}
-    return pattern, {"tail": str(tail), **times}
+def _bounded(parts: Iterable[bytes], most: int) -> bytes:
+    data = bytearray()
+    for part in parts:
+        data += part
+        if len(data) > most:
+            raise MethodError(
+                f"logs have more than {MAX_ANSWER_BYTES} bytes; "
+                "ask for a smaller tail, or use UploadModuleLogs"
+            )
+    return bytes(data)
 
 
-def _check_schema(request: Mapping[str, object]) -> None:
-    version = request.get("schemaVersion")
-    if not isinstance(version, str) or not re.fullmatch(r"1\.\d+", version):
-        raise MethodError(f"schemaVersion is {version!r}, expected '1.0'")
+def _told(task: Task) -> dict[str, object]:
+    return {"status": task.status.value, "message": task.message, "correlationId": task.id}
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d--%H-%M-%S")
+
+
+def _text(request: Mapping[str, object], name: str, expected: str) -> str:
+    value = request.get(name)
+    if not isinstance(value, str) or not value:
+        raise MethodError(f"{name} is {value!r}, expected {expected}")
+    return value
 
 
 def _object(payload: bytes) -> Mapping[str, object]:

@@ -18,23 +18,20 @@ import skerry
 from skerry.agent.client import EdgedClient
 from skerry.agent.cloud import Cloud
 from skerry.agent.errors import AgentError
-from skerry.agent.hub import HubLink, HubSettings
+from skerry.agent.hub import HubLink
 from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
-from skerry.agent.methods import BuiltIn
-from skerry.agent.model import AGENT_MODULE
 from skerry.agent.readiness import ReadinessWatch
 from skerry.agent.rollout import Rollout
 from skerry.agent.spec import Surroundings, module_spec
 from skerry.agent.store import MemoryStore
 from skerry.agent.transaction_store import TransactionStore
-from skerry.agent.workload import WorkloadClient
+from skerry.agent.upstream import hub_link
 from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _AT_ONCE = 8
-_MQTTS = 8883
 _DEFAULT_STORAGE = "/var/lib/skerry-agent"
 _REQUIRED = ("IOTEDGE_MANAGEMENTURI", "IOTEDGE_WORKLOADURI", "IOTEDGE_APIVERSION")
 
@@ -70,7 +67,15 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"agent-{name}")
         for name in ("pull", "probe", "step")
     )
-    link = _hub_link(environment, edged, changed)
+    link = hub_link(
+        environment,
+        storage,
+        edged,
+        changed=changed,
+        called=lambda _name: None,
+        clock=clock,
+        log=log,
+    )
     agent = Agent(
         edged=edged,
         surroundings=surroundings,
@@ -92,40 +97,6 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         cloud=None if link is None else Cloud(link, storage, log),
     )
     return Parts(agent, link)
-
-
-def _hub_link(
-    environment: Mapping[str, str], edged: EdgedClient, changed: Callable[[], None]
-) -> HubLink | None:
-    """Return the connection to the hub; a device without a cloud is its own hub and has none."""
-    hub = environment.get("IOTEDGE_IOTHUBHOSTNAME", "")
-    generation = environment.get("IOTEDGE_MODULEGENERATIONID", "")
-    if not hub or not generation or hub == environment.get("EdgeDeviceHostName"):
-        return None
-    device, module = environment.get("IOTEDGE_DEVICEID", ""), f"${AGENT_MODULE}"
-    port = environment.get("UpstreamPort", str(_MQTTS))
-    if not port.isdecimal():
-        raise AgentError(f"UpstreamPort is {port!r}, expected a number")
-    socket_path = Path(urlsplit(environment["IOTEDGE_WORKLOADURI"]).path)
-    version = environment["IOTEDGE_APIVERSION"]
-    workload = WorkloadClient(socket_path, version, module, generation)
-    host = environment.get("IOTEDGE_GATEWAYHOSTNAME") or hub
-    return HubLink(
-        HubSettings(
-            _without_port(host), hub, device, module, int(port), f"EdgeAgent/{skerry.__version__}"
-        ),
-        token=lambda now: workload.token(f"{hub}/devices/{device}/modules/{module}", now),
-        trust=workload.trust,
-        methods=BuiltIn(edged),
-        changed=changed,
-        clock=SystemClock(),
-        log=get_logger("agent"),
-    )
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
 
 
 def main(environment: Mapping[str, str]) -> int:
