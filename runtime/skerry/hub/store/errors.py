@@ -1,0 +1,10 @@
+"""Errors of the hub's store.
+
+StoreError   the store cannot be opened, or cannot do what was asked; says which file or queue
+"""
+
+from skerry.hub.errors import HubError
+
+
+class StoreError(HubError):
+    """The store cannot be used, or cannot do what was asked."""
