@@ -66,7 +66,7 @@ def put(store: Store, *bodies: bytes, to: Sequence[Target] = (UPSTREAM,)) -> lis
     """Store messages and return the reasons for which they were refused."""
     items = [(a_message(store, body), to) for body in bodies]
     answer = store.put(items).result(ANSWER_SECONDS)
-    return [refusal and refusal.reason for refusal in answer]
+    return [None if refusal is None else refusal.reason for refusal in answer]
 
 
 def take(store: Store, endpoint: str = "upstream", limit: int = 100) -> list[Entry]:
