@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
 from skerry_lab import authority
+from skerry_lab.configurations import store as configuration_store
 from skerry_lab.configurations.api import ConfigurationsApi
 from skerry_lab.configurations.content import Deployments
+from skerry_lab.configurations.service import Configurations
+from skerry_lab.configurations.store import ConfigurationStore
+from skerry_lab.configurations.targeting import Targeting
 from skerry_lab.dps import store as dps_store
 from skerry_lab.dps.api import DpsApi
 from skerry_lab.dps.attestation import Attestor, Wrap
@@ -63,6 +67,7 @@ SCHEMAS = {
     "c2d": message_queue.SCHEMA,
     "records": message_records.SCHEMA,
     "uploads": message_uploads.SCHEMA,
+    "configurations": configuration_store.SCHEMA,
 }
 """Domain -> its scripts; a change is one more script, never an edit."""
 
@@ -101,6 +106,8 @@ class Cloud:
     presence: Presence = field(repr=False)
     views: Views = field(repr=False)
     deployments: Deployments = field(repr=False)
+    configurations: Configurations = field(repr=False)
+    targeting: Targeting = field(repr=False)
     sessions: SessionStore = field(repr=False)
     uploads: Uploads = field(repr=False)
     router: Router[Handler] = field(repr=False)
@@ -155,8 +162,14 @@ def open_cloud(
     twins = Twins(TwinStore(connection), registry, outbox, clock)
     sessions = SessionStore(connection)
     presence = Presence()
-    views = Views(registry, twins, presence)
+    marks = ConfigurationStore(connection)
+    views = Views(registry, twins, presence, marks)
     deployments = Deployments(registry, twins)
+    targeting = Targeting(marks, registry, twins, views, deployments, log)
+    configurations = Configurations(marks, targeting, clock, random_bytes)
+    registry.on_change(targeting.registered)
+    twins.on_change(targeting.changed)
+    registry.on_removal(marks.forget)
     registry.on_removal(twins.forget)
     registry.on_removal(sessions.delete)
     dps = DpsApi(id_scope, store, attestor, provisioning, settings, clock)
@@ -164,7 +177,7 @@ def open_cloud(
         dps.routes()
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access, presence).routes()
-        + ConfigurationsApi(deployments, access).routes()
+        + ConfigurationsApi(deployments, configurations, access).routes()
         + TwinsApi(twins, views, access).routes()
         + MessagesApi(messaging, access, clock).routes()
         + DeviceMessagesApi(messaging, access).routes()
@@ -185,6 +198,8 @@ def open_cloud(
         presence=presence,
         views=views,
         deployments=deployments,
+        configurations=configurations,
+        targeting=targeting,
         sessions=sessions,
         uploads=Uploads(connection, messaging.records, random_bytes),
         router=Router(apis),

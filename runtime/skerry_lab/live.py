@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 
 from skerry.base.log import Logger
+from skerry_lab.configurations.live_api import LiveConfigurationsApi
 from skerry_lab.errors import LabError
 from skerry_lab.links import Link, Links
 from skerry_lab.messages.events import EventsApi
@@ -56,6 +57,7 @@ class Live:
             *MethodsApi(store, self.links).routes(),
             *FilesApi(store).routes(),
             *QueryApi(store).routes(),
+            *LiveConfigurationsApi(store).routes(),
         ]
         store.cloud.presence.count_devices = self.links.count_devices
         store.cloud.presence.is_connected = lambda one: self.links.get(one) is not None
@@ -79,16 +81,21 @@ class Live:
         """Pass notices on until cancelled."""
         self.store.on_commit(self._committed)
         version = await self.store.data_version()
+        targeting = self.store.cloud.targeting
         while True:
             seen = self.changes.count
             try:
                 if self.store.cloud.outbox.has_news:
                     self._pass_on(await self.store.ado(lambda cloud: cloud.outbox.take()))
                     continue
+                if targeting.has_work:
+                    await self.store.ado(lambda cloud: cloud.targeting.step())
+                    continue
                 await self.changes.wait(seen, _LOOK_SECONDS)
                 found = await self.store.data_version()
                 if found != version:
                     version = found
+                    targeting.has_work = True
                     self.changes.notify()
                     self._pass_on(await self.store.ado(lambda cloud: cloud.outbox.take()))
             except LabError as error:

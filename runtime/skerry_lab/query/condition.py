@@ -56,6 +56,8 @@ class Parser:
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
         self._position = self._depth = self._operators = 0
+        self.paths: list[tuple[Path, int]] = []
+        """What has been read of twins so far, and where it stands."""
 
     @property
     def token(self) -> Token:
@@ -114,7 +116,9 @@ class Parser:
         steps: list[str | int] = [root]
         while (step := self._step()) is not None:
             steps.append(step)
-        return Path(tuple(steps))
+        path = Path(tuple(steps))
+        self.paths.append((path, first.start))
+        return path
 
     def _step(self) -> str | int | None:
         if self.token.type is Type.QUOTED_NAME:

@@ -3,7 +3,9 @@
     SELECT [TOP n] * | column, … FROM devices | devices.modules [WHERE condition] [GROUP BY path, …]
 
 A column is a path or `count()`, `avg(path)`, `sum`, `min`, `max`, each with `AS name` if wanted.
-A target condition is what follows WHERE, or `*`, or `FROM devices.modules WHERE …` whole.
+A target condition is what follows WHERE, or `*`, or `FROM devices.modules WHERE …` whole. It
+may not ask for what targeting itself changes, nor for what changes by itself: a twin is looked at
+when its tags, reported properties or device change.
 """
 
 import json
@@ -22,6 +24,11 @@ MAX_GROUPS = 10_000
 
 _AGGREGATES = ("count", "avg", "sum", "min", "max")
 _MAX_TOP_DIGITS = 9
+_TARGETS = (
+    "deviceId", "moduleId", "tags", "properties.reported", "status", "statusReason",
+    "statusUpdateTime", "authenticationType", "x509Thumbprint", "modelId", "capabilities",
+    "deviceScope", "parentScopes",
+)  # fmt: skip
 
 
 class Source(StrEnum):
@@ -42,13 +49,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Query:
-    """A query; no columns are the whole twin, no condition takes every twin."""
+    """A query; no columns are the whole twin, no condition takes every twin.
+
+    `paths` are what the condition of a target reads.
+    """
 
     source: Source
     columns: Sequence[Column] = ()
     condition: Expression | None = None
     group_by: Sequence[Path] = ()
     top: int | None = None
+    paths: Sequence[Path] = ()
 
     @property
     def is_aggregate(self) -> bool:
@@ -145,7 +156,18 @@ def parse_target(text: str) -> Query | None:
     parser.take_word("where")
     condition = parser.condition()
     parser.need_end("nothing more")
-    return Query(source, (), condition)
+    for path, start in parser.paths:
+        _check_target(path, start)
+    return Query(source, (), condition, paths=[path for path, _ in parser.paths])
+
+
+def _check_target(path: Path, start: int) -> None:
+    name = ".".join(map(str, path.steps[:2])) if path.steps[0] == "properties" else path.steps[0]
+    if name not in _TARGETS:
+        raise QueryError(
+            f"a target condition cannot ask for {name!r}, expected one of {', '.join(_TARGETS)}",
+            start,
+        )
 
 
 def _top(parser: Parser) -> int:

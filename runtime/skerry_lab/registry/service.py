@@ -39,12 +39,17 @@ class Registry:
         self.store = store
         self._outbox = outbox
         self._forget: list[Callable[[Identity], None]] = []
+        self._look: list[Callable[[Identity], None]] = []
         self._clock = clock
         self._random_bytes = random_bytes
 
     def on_removal(self, forget: Callable[[Identity], None]) -> None:
         """Have something removed with each device or module, in the same transaction."""
         self._forget.append(forget)
+
+    def on_change(self, look: Callable[[Identity], None]) -> None:
+        """Have something look at each device or module that is stored, in the same transaction."""
+        self._look.append(look)
 
     def fresh_keys(self) -> Authentication:
         """Return two new symmetric keys."""
@@ -95,6 +100,7 @@ class Registry:
         self._tell(Identity(device.device_id))
         if device.edge:
             self._add_edge_modules(device.device_id)
+        self._changed(Identity(device.device_id))
         return device
 
     def delete_device(self, device_id: str, if_match: str = ANY) -> None:
@@ -130,6 +136,7 @@ class Registry:
         module = replace(wanted, generation_id=generation, etag=self._etag())
         self.store.put_module(module)
         self._tell(Identity(device_id, module_id))
+        self._changed(Identity(device_id, module_id))
         return module
 
     def delete_module(self, device_id: str, module_id: str, if_match: str = ANY) -> None:
@@ -149,6 +156,10 @@ class Registry:
         for forget in self._forget:
             forget(identity)
         self._tell(identity)
+
+    def _changed(self, identity: Identity) -> None:
+        for look in self._look:
+            look(identity)
 
     def _tell(self, identity: Identity) -> None:
         self._outbox.put(Notice(Kind.IDENTITY, identity))

@@ -1,6 +1,6 @@
 """What may be done to twins: devices report, services want. No HTTP, no rights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from skerry.base.clock import Clock
@@ -21,6 +21,14 @@ class Twins:
         self._registry = registry
         self._outbox = outbox
         self._clock = clock
+        self._look: Callable[[Identity, frozenset[str]], None] = _nobody
+
+    def on_change(self, look: Callable[[Identity, frozenset[str]], None]) -> None:
+        """Have something look at each change, in the same transaction.
+
+        It is told what has changed of the twin: `tags`, `desired`, `reported`.
+        """
+        self._look = look
 
     def get(self, identity: Identity) -> Twin:
         """Return a twin. Raises: HubError 404."""
@@ -43,6 +51,7 @@ class Twins:
         reported = twin.reported.patched(checked, self._time(), with_versions=False)
         _check_size(reported.properties, "reported", wire.MAX_BYTES)
         self.store.put(identity, replace(twin, reported=reported))
+        self._look(identity, frozenset({"reported"}))
         return reported.version
 
     def patch(
@@ -89,9 +98,8 @@ class Twins:
     def set_desired(self, identity: Identity, desired: Mapping[str, object]) -> Twin:
         """Want exactly these properties; nothing happens if that is so. Raises: HubError."""
         twin = self.get(identity)
-        if wire.diff(twin.desired.properties, desired):
-            twin = self.replace(identity, desired=dict(desired))
-        return twin
+        patch = wire.diff(twin.desired.properties, desired)
+        return self.patch(identity, desired=patch) if patch else twin
 
     def forget(self, identity: Identity) -> None:
         """Remove the twin of what is removed from the registry."""
@@ -105,6 +113,7 @@ class Twins:
         if patch is not None:
             data = {"version": twin.desired.version, "patch": patch}
             self._outbox.put(Notice(Kind.DESIRED, identity, data))
+        self._look(identity, frozenset({"tags"} if patch is None else {"tags", "desired"}))
         return twin
 
     def _matching(self, identity: Identity, if_match: str) -> Twin:
@@ -121,6 +130,10 @@ class Twins:
 
     def _time(self) -> str:
         return f"{self._clock.now():%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def _nobody(_: Identity, __: frozenset[str]) -> None:
+    """Nobody wants to hear of changes."""
 
 
 def _checked(properties: object, what: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ other work in between. What a page misses because it changes meanwhile, the next
 
 from collections.abc import Sequence
 
+from skerry_lab.configurations.store import ConfigurationStore
 from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, Device, Module
 from skerry_lab.registry.presence import Presence
@@ -21,10 +22,17 @@ _NEVER = "0001-01-01T00:00:00Z"
 class Views:
     """To be called on the database's thread."""
 
-    def __init__(self, registry: Registry, twins: Twins, presence: Presence) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        twins: Twins,
+        presence: Presence,
+        configurations: ConfigurationStore,
+    ) -> None:
         self._registry = registry
         self._twins = twins
         self._presence = presence
+        self._configurations = configurations
 
     def of(self, identity: Identity) -> View:
         """Return the twin of a device or module. Raises: HubError 404."""
@@ -32,15 +40,17 @@ class Views:
         module = None
         if identity.module_id is not None:
             module = self._registry.module(identity.device_id, identity.module_id)
-        return self._view(device, module, self._twins.store.get(identity))
+        twin = self._twins.store.get(identity)
+        return self._view(device, module, twin, self._configurations.status(identity))
 
     def devices_after(self, device_id: str, limit: int) -> list[tuple[Identity, View]]:
         """Return the next devices, fewer than `limit` at the end."""
         devices = list(self._registry.store.devices(limit, device_id))
         identities = [Identity(device.device_id) for device in devices]
         twins = self._twins_of(Identity(device_id), identities)
+        statuses = self._statuses(Identity(device_id), identities)
         return [
-            (identity, self._view(device, None, twin))
+            (identity, self._view(device, None, twin, statuses.get(identity, {})))
             for identity, device, twin in zip(identities, devices, twins, strict=True)
         ]
 
@@ -49,12 +59,13 @@ class Views:
         modules = self._registry.store.modules_after(identity, limit)
         identities = [Identity(module.device_id, module.module_id) for module in modules]
         twins = self._twins_of(identity, identities)
+        statuses = self._statuses(identity, identities)
         device: Device | None = None
         found = []
         for one, module, twin in zip(identities, modules, twins, strict=True):
             if device is None or device.device_id != module.device_id:
                 device = self._registry.device(module.device_id)
-            found.append((one, self._view(device, module, twin)))
+            found.append((one, self._view(device, module, twin, statuses.get(one, {}))))
         return found
 
     def _twins_of(self, after: Identity, identities: Sequence[Identity]) -> list[Twin]:
@@ -64,7 +75,12 @@ class Views:
         empty = Twin()
         return [found.get(identity, empty) for identity in identities]
 
-    def _view(self, device: Device, module: Module | None, twin: Twin) -> View:
+    def _statuses(self, after: Identity, identities: Sequence[Identity]) -> dict[Identity, View]:
+        return self._configurations.statuses(after, identities[-1]) if identities else {}
+
+    def _view(
+        self, device: Device, module: Module | None, twin: Twin, configurations: View
+    ) -> View:
         identity = Identity(device.device_id, module.module_id if module else None)
         of = module or device
         connected = self._presence.is_connected(identity)
@@ -89,6 +105,7 @@ class Views:
                 "desired": twin.desired.to_json(),
                 "reported": twin.reported.to_json(),
             },
+            **({"configurations": configurations} if configurations else {}),
             **({} if module else _of_device(device)),
         }
 
