@@ -43,6 +43,8 @@ from skerry_lab.outbox import Outbox
 from skerry_lab.registry import store as registry_store
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.api import RegistryApi
+from skerry_lab.registry.bulk import Bulk
+from skerry_lab.registry.bulk_api import BulkApi
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.policies import PolicyStore
 from skerry_lab.registry.presence import Presence
@@ -177,6 +179,7 @@ def open_cloud(
         dps.routes()
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access, presence).routes()
+        + BulkApi(Bulk(connection, registry, twins), access).routes()
         + ConfigurationsApi(deployments, configurations, access).routes()
         + TwinsApi(twins, views, access).routes()
         + MessagesApi(messaging, access, clock).routes()

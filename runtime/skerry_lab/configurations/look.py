@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 from skerry_lab.configurations.content import Deployments, Settings, conflicts
@@ -21,7 +22,7 @@ class Known:
     query: Query | None
     sections: Mapping[str, Settings]
 
-    @property
+    @cached_property
     def kind(self) -> Content:
         return self.configuration.kind
 

@@ -33,13 +33,26 @@ def check_version(request: Request) -> None:
 
 def json_body(request: Request) -> dict[str, object]:
     """Return the JSON object of a request. Raises: HubError 400."""
+    body = _json(request)
+    if not isinstance(body, dict):
+        raise bad_argument(f"the body is {type(body).__name__}, expected a JSON object")
+    return body
+
+
+def json_list(request: Request) -> list[object]:
+    """Return the JSON list of a request. Raises: HubError 400."""
+    body = _json(request)
+    if not isinstance(body, list):
+        raise bad_argument(f"the body is {type(body).__name__}, expected a JSON list")
+    return body
+
+
+def _json(request: Request) -> object:
     try:
-        body = json.loads(request.body)
+        body: object = json.loads(request.body)
         json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored
     except (ValueError, RecursionError) as error:
         raise bad_argument(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise bad_argument(f"the body is {type(body).__name__}, expected a JSON object")
     return body
 
 

@@ -37,4 +37,6 @@ def test_the_service_sdk_configures(lab: Lab, tmp_path: Path) -> None:
         "query": "e1",
         "tested": [True, {}],
         "taken off": True,
+        "bulk": [False, [["none", "DeviceNotFound"]]],
+        "statistics": [3, 1],
     }

@@ -9,6 +9,7 @@ from azure.iot.hub.protocol.models import (
     ConfigurationContent,
     ConfigurationMetrics,
     ConfigurationQueriesTestInput,
+    ExportImportDevice,
     QuerySpecification,
     Twin,
 )
@@ -59,6 +60,16 @@ def main() -> None:
     manager.apply_configuration_on_edge_device("e1", content)
     manager.delete_configuration("cool", "*")
     said["taken off"] = "rate" not in registry.get_twin("d1").properties.desired
+    bulk = [
+        ExportImportDevice(id="b1", import_mode="create", status="enabled", tags={"site": "b"}),
+        ExportImportDevice(id="b2", import_mode="create", status="disabled"),
+        ExportImportDevice(id="d1", import_mode="delete"),
+        ExportImportDevice(id="none", import_mode="deleteIfMatchETag", e_tag="x"),
+    ]
+    result = registry.bulk_create_or_update_devices(bulk)
+    said["bulk"] = [result.is_successful, [[e.device_id, e.error_code] for e in result.errors]]
+    counts = registry.get_device_registry_statistics()
+    said["statistics"] = [counts.total_device_count, counts.disabled_device_count]
     sys.stdout.write(json.dumps(said))
 
 
