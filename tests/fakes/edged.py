@@ -5,6 +5,7 @@ missing, and whole calls fail.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ class FakeEdged:
         router.add("GET", "/deployment", self._get_deployment)
         router.add("PUT", "/deployment/status", self._put_report)
         router.add("PUT", "/deployment", self._apply)
+        router.add("GET", "/deployment/news", self._news)
         router.add("GET", "/deployment/status", self._get_report)
         router.add("GET", "/deployment/history", self._get_transaction)
         router.add("GET", "/deployment/request", self._get_request)
@@ -151,6 +153,13 @@ class FakeEdged:
     def _apply(self, request: Request) -> Response:
         self.deployment = request.json_object()
         return Response.empty()
+
+    def _news(self, request: Request) -> Response:
+        """Answer when the deployment is another one, or after some time, as edged does."""
+        deadline = time.monotonic() + 5
+        while str(id(self.deployment)) == request.query["after"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return Response.json({"state": str(id(self.deployment))})
 
     def _get_report(self, _request: Request) -> Response:
         return Response.json(self.reports[-1])

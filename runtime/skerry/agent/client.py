@@ -13,6 +13,8 @@ from skerry.base.frames import split_frames
 
 _NOT_FOUND = 404
 _TIMEOUT_SECONDS = 600
+_AT_ONCE = 40
+"""Of the 50 that the management API allows one user; the engine is what limits."""
 _STATUS = {
     "running": RuntimeStatus.RUNNING,
     "stopped": RuntimeStatus.STOPPED,
@@ -25,7 +27,7 @@ class EdgedClient:
     """Calls the management API; raises ApiError and UnreachableError."""
 
     def __init__(self, socket_path: Path, api_version: str) -> None:
-        self._service = ServiceClient(socket_path, api_version, _TIMEOUT_SECONDS)
+        self._service = ServiceClient(socket_path, api_version, _TIMEOUT_SECONDS, _AT_ONCE)
 
     def deployment(self) -> object | None:
         """Return the deployment manifest, None when the device has none."""
@@ -35,6 +37,11 @@ class EdgedClient:
             if error.status == _NOT_FOUND:
                 return None
             raise
+
+    def news(self, after: str) -> str:
+        """Wait, some 20 s, for another deployment or request; returns what to ask with next."""
+        answer = self._service.get("/deployment/news", {"after": after})
+        return str(_object(answer).get("state", ""))
 
     def modules(self) -> dict[str, Actual]:
         """Return all modules that edged knows, by name."""

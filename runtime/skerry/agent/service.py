@@ -21,6 +21,7 @@ from skerry.agent.errors import AgentError
 from skerry.agent.hub import HubLink
 from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
+from skerry.agent.news import watch_news
 from skerry.agent.readiness import ReadinessWatch
 from skerry.agent.rollout import Rollout
 from skerry.agent.spec import Surroundings, module_spec
@@ -31,7 +32,6 @@ from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_AT_ONCE = 8
 _DEFAULT_STORAGE = "/var/lib/skerry-agent"
 _REQUIRED = ("IOTEDGE_MANAGEMENTURI", "IOTEDGE_WORKLOADURI", "IOTEDGE_APIVERSION")
 
@@ -42,6 +42,7 @@ class Parts:
 
     agent: Agent
     link: HubLink | None
+    edged: EdgedClient
 
 
 def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> Parts:
@@ -64,8 +65,8 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
     edged = EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"])
     # of their own each: a long download holds up neither a probe nor a restart
     pulls, probes, steps = (
-        ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"agent-{name}")
-        for name in ("pull", "probe", "step")
+        ThreadPoolExecutor(at_once, thread_name_prefix=f"agent-{name}")
+        for name, at_once in (("pull", 8), ("probe", 8), ("step", 24))
     )
     link = hub_link(
         environment,
@@ -96,7 +97,7 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         pool=steps,
         cloud=None if link is None else Cloud(link, storage, log),
     )
-    return Parts(agent, link)
+    return Parts(agent, link, edged)
 
 
 def main(environment: Mapping[str, str]) -> int:
@@ -119,6 +120,7 @@ def main(environment: Mapping[str, str]) -> int:
     log.info("agent started", version=skerry.__version__)
     if parts.link is not None:
         parts.link.start()
+    watch_news(parts.edged.news, news.set, stop)
     while not stop.is_set():
         news.wait(parts.agent.round())
         news.clear()

@@ -4,7 +4,7 @@ Invariants
 - A connection is kept for the next call: a new one costs five times as much as the call. A kept
   one is used only while the service has not closed its end, so restarts and idle exits go
   unnoticed, and no request is ever sent twice.
-- At most `_MAX_AT_ONCE` calls are under way, fewer than the service allows one user; more wait.
+- At most `at_once` calls are under way, fewer than the service allows one user; more wait.
 
 Only the standard library is used: the containers carry this module too.
 """
@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 from skerry.base.errors import SkerryError
 
 _READ_BYTES = 64 * 1024
-_MAX_AT_ONCE = 8
+_AT_ONCE = 8
 _MAX_KEPT = 4
 
 
@@ -42,11 +42,18 @@ class UnreachableError(SkerryError):
 class ServiceClient:
     """Speaks JSON with the service behind one socket and one api-version."""
 
-    def __init__(self, socket_path: Path, api_version: str, timeout_seconds: float = 70) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        api_version: str,
+        timeout_seconds: float = 70,
+        at_once: int = _AT_ONCE,
+    ) -> None:
         self._socket_path = socket_path
         self._api_version = api_version
         self._timeout_seconds = timeout_seconds
-        self._at_once = threading.BoundedSemaphore(_MAX_AT_ONCE)
+        self._most = at_once
+        self._at_once = threading.BoundedSemaphore(at_once)
         self._kept: list[_UnixConnection] = []
         weakref.finalize(self, _close_all, self._kept)
 
@@ -98,7 +105,7 @@ class ServiceClient:
     def _turn(self) -> Iterator[None]:
         if not self._at_once.acquire(timeout=self._timeout_seconds):
             raise UnreachableError(
-                f"no answer on {self._socket_path}: {_MAX_AT_ONCE} calls are under way"
+                f"no answer on {self._socket_path}: {self._most} calls are under way"
             )
         try:
             yield

@@ -7,6 +7,7 @@ own thread, after its sockets answer.
 """
 
 import contextlib
+import json
 import secrets
 import socket
 import threading
@@ -48,6 +49,8 @@ _LOAD_SECONDS = 900
 """An archive is unpacked in one silent step, and emulated or worn disks are slow."""
 
 _CHUNK_BYTES = 32 * 1024
+_COARSE = ("minute", "hour", "day", "week", "month", "year")
+"""How the engine tells ages from a minute on; a younger one could come again after a restart."""
 
 
 class MobyEngine:
@@ -73,9 +76,12 @@ class MobyEngine:
         )
 
     def containers(self, label: str) -> list[str]:
+        return list(self.marks(label))
+
+    def marks(self, label: str) -> dict[str, str]:
         with self._errors():
             found = self._connect().containers(all=True, filters={"label": [label]})
-        return [entry["Id"] for entry in found]
+        return {entry["Id"]: _mark(entry) for entry in found}
 
     def inspect(self, name: str) -> Container:
         return _container(self.describe(name))
@@ -297,6 +303,14 @@ def _raw_logs(api: Any, name: str, params: Mapping[str, object]) -> requests.Res
     except requests.exceptions.HTTPError as error:
         docker.errors.create_api_error_from_http_exception(error)
     return response
+
+
+def _mark(listed: Mapping[str, Any]) -> str:
+    """Return state, age in words and the like, empty for what is younger than a minute."""
+    status = str(listed.get("Status", ""))
+    if not any(unit in status for unit in _COARSE):
+        return ""
+    return json.dumps([listed.get(key) for key in ("Names", "Image", "ImageID", "State", "Status")])
 
 
 def _container(found: Mapping[str, Any]) -> Container:

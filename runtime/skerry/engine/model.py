@@ -96,6 +96,14 @@ class Engine(Protocol):
         """Return the ids of all containers with a label `name=value`, running or not."""
         ...
 
+    def marks(self, label: str) -> dict[str, str]:
+        """Return the same ids, each with a mark that is another when its container is.
+
+        A mark is empty where the engine's words could also be those of another moment: it tells
+        ages of more than a minute only. What has the same mark as half a minute ago is the same.
+        """
+        ...
+
     def inspect(self, name: str) -> Container: ...
 
     def create(self, name: str, body: Mapping[str, object]) -> str:

@@ -13,12 +13,16 @@ restart. What people and the agent tell each other lies in `<state>/cache/`, 060
 import hashlib
 import json
 import secrets
+import threading
+import time
 from pathlib import Path
 
 from skerry.base.errors import SkerryError
 from skerry.base.files import FileTooLargeError, read_limited, write_atomic
 
 _MAX_BYTES = 4 * 1024 * 1024
+_LOOK_SECONDS = 1.0
+"""How often the file of the generation is looked at while somebody waits for news."""
 
 
 class DeploymentError(SkerryError):
@@ -34,6 +38,7 @@ class Deployment:
         self._history = report.with_name("deployment_history.json")
         self._request = report.with_name("deployment_request.json")
         self._applied = report.with_name("deployment_applied.json")
+        self._told = threading.Condition()
 
     def read(self) -> dict[str, object] | None:
         """Return the whole manifest; None when there is none."""
@@ -47,6 +52,18 @@ class Deployment:
     def apply(self, document: dict[str, object]) -> None:
         """Put a deployment in the place of the file, until that one changes."""
         _write(self._applied, {"over": self._file_digest(), "document": document})
+        self._tell()
+
+    def news(self, after: str, seconds: float) -> str:
+        """Wait until deployment or request are others than at `after`; returns what to ask next.
+
+        After the time it returns all the same.
+        """
+        end = time.monotonic() + seconds
+        with self._told:
+            while (now := self._state()) == after and (left := end - time.monotonic()) > 0:
+                self._told.wait(min(left, _LOOK_SECONDS))
+        return now
 
     def history(self) -> dict[str, object] | None:
         """Return where the agent says the deployment has got to; None before it did."""
@@ -64,6 +81,7 @@ class Deployment:
         """Keep what a person asks of the agent; returns it with the id that it got."""
         asked: dict[str, object] = {"id": secrets.token_hex(8), "action": action}
         _write(self._request, asked)
+        self._tell()
         return asked
 
     def report(self) -> dict[str, object] | None:
@@ -73,6 +91,22 @@ class Deployment:
     def put_report(self, report: dict[str, object]) -> None:
         """Keep what the agent reports; an unchanged report costs no write."""
         _write(self._report, report)
+
+    def _tell(self) -> None:
+        with self._told:
+            self._told.notify_all()
+
+    def _state(self) -> str:
+        """Return what is another when one of the files is: each is replaced, never written to."""
+        marks = []
+        for path in (self._deployment, self._applied, self._request):
+            try:
+                found = path.stat()
+            except OSError:
+                marks.append("-")
+            else:
+                marks.append(f"{found.st_dev}.{found.st_ino}.{found.st_mtime_ns}")
+        return "/".join(marks)
 
     def _file_digest(self) -> str:
         try:

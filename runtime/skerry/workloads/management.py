@@ -29,6 +29,7 @@ from skerry.workloads.times import point_in_time
 
 _PREPARE_SINCE = "2019-01-30"
 _ANSWER_FIRST_SECONDS = 1.0
+_NEWS_SECONDS = 20.0
 _ACTIONS = ("rollback", "retry")
 
 
@@ -87,6 +88,7 @@ class ManagementApi:
         router.add("GET", "/systeminfo/supportbundle", readable(_not_built), since="2020-07-07")
         router.add("POST", "/device/reprovision", agent(self._reprovisioned), since="2019-10-22")
         router.add("GET", "/deployment", agent(self._get_deployment))
+        router.add("GET", "/deployment/news", agent(self._news))
         router.add("GET", "/deployment/status", readable(self._get_report))
         router.add("PUT", "/deployment/status", agent(self._put_report))
         router.add("PUT", "/deployment", readable(self._apply_deployment))
@@ -210,6 +212,10 @@ class ManagementApi:
         if found is None:
             raise HttpError(404, "there is no deployment; make one with: skerry config apply")
         return Response.json(found)
+
+    def _news(self, request: Request) -> Response:
+        after = request.query.get("after", "")
+        return Response.json({"state": self._deployment.news(after, _NEWS_SECONDS)})
 
     def _apply_deployment(self, request: Request) -> Response:
         if request.peer.uid != 0:

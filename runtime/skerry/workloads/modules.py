@@ -4,6 +4,7 @@ Whatever else runs in the engine is not seen and not touched.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from skerry.engine.model import Container, Engine, LogQuery, LogStream
 from skerry.workloads.container import create_body
 from skerry.workloads.images import Images
 from skerry.workloads.model import OWNED, OWNER, OWNER_LABEL, ModuleSpec
+from skerry.workloads.seen import Seen
 from skerry.workloads.settings import Settings
 from skerry.workloads.sockets import ModuleSockets
 
@@ -42,16 +44,11 @@ class Modules:
         self._log = log
         self._complete = complete
         self._busy: dict[str, threading.RLock] = {}
+        self._seen = Seen(engine, time.monotonic)
 
     def all(self) -> list[Container]:
         """Return every module, by name."""
-        found = []
-        for identity in self._engine.containers(OWNED):
-            try:
-                found.append(self._engine.inspect(identity))
-            except EngineNotFoundError:
-                continue  # removed since the list was made
-        return sorted(found, key=lambda container: container.name)
+        return self._seen.all(OWNED)
 
     def get(self, name: str) -> Container:
         """Return a module; raises EngineNotFoundError."""

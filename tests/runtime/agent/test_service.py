@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_a_killed_agent_goes_on_where_it_was(tmp_path: Path) -> None:
     assert edged.calls == []
     assert json.loads((tmp_path / "memory.json").read_text()) == memory
     assert [line for line in talk.splitlines() if not LINE.fullmatch(line)] == []
+
+
+def test_another_deployment_is_noticed_at_once(tmp_path: Path) -> None:
+    """Not at the next look, which is 5 s later."""
+    edged = FakeEdged(deployment=manifest(sensor=module()))
+    with edged.serving(tmp_path / "mgmt.sock"), agent_process(environment(tmp_path)):
+        until(lambda: is_running(edged, "sensor"), "the sensor runs")
+        until(lambda: edged.transactions, "the round has ended")
+        until(lambda: edged.transactions[-1]["phase"] == "idle", "it is committed")
+        began = time.monotonic()
+        edged.deployment = manifest(sensor=module(), second=module())
+        until(lambda: is_running(edged, "second"), "the second runs")
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize(

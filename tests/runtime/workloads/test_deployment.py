@@ -1,6 +1,7 @@
 """The deployment and the agent's report, as files."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,17 @@ def test_a_report_lasts_and_the_same_one_costs_no_write(
     deployment.put_report({"a": 2})
     assert json.loads((tmp_path / "status.json").read_text()) == {"a": 2}
     assert (tmp_path / "status.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_news_are_told_at_once(deployment: Deployment, tmp_path: Path) -> None:
+    """Of another file, of a deployment by hand and of a request; else the time is waited."""
+    states = [deployment.news("", 0)]
+    (tmp_path / "deployment.json").write_text("{}")
+    states.append(deployment.news(states[-1], 30))
+    for change in (lambda: deployment.apply({}), lambda: deployment.ask("retry")):
+        timer = threading.Timer(0.05, change)
+        timer.start()
+        states.append(deployment.news(states[-1], 30))
+        timer.join()
+    assert len(set(states)) == 4
+    assert deployment.news(states[-1], 0.01) == states[-1]
