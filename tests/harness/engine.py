@@ -10,9 +10,9 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,76 @@ _START_SECONDS = 60
 _STOP_SECONDS = 30
 
 
+@dataclass
+class Daemon:
+    """dockerd as a process; killed or stopped it can be started again."""
+
+    folder: Path
+    data: Path
+    trust: Path | None = None
+    options: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "docker.sock"
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait for its socket."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        self.socket.unlink(missing_ok=True)
+        (self.folder / "dockerd.pid").unlink(missing_ok=True)
+        command = [
+            "dockerd",
+            f"--host=unix://{self.socket}",
+            f"--data-root={self.data}",
+            f"--exec-root={self.folder / 'exec'}",
+            f"--pidfile={self.folder / 'dockerd.pid'}",
+            "--bridge=none",
+            "--iptables=false",
+            "--storage-driver=vfs",
+            *self.options,
+        ]
+        trusted = {} if self.trust is None else {"SSL_CERT_FILE": str(self.trust)}
+        path = self.folder / "dockerd.log"
+        with path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **trusted},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.socket.exists():
+            assert self.process.poll() is None, f"dockerd ended: {path.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, f"dockerd is not up: {path.read_text()[-2000:]}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it at once; what it started goes on."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_SECONDS)
+            finally:
+                self.kill()
+
+
 @dataclass(frozen=True)
 class Moby:
     """A running engine; `api` is for what a test arranges or looks at behind our back."""
 
     socket: Path
     api: Any
+    daemon: Daemon
 
     @property
     def uri(self) -> str:
@@ -89,57 +153,43 @@ def missing_prerequisite() -> str | None:
 
 
 @contextmanager
-def moby(folder: Path) -> Iterator[Moby]:
-    """Run an engine below `folder` and leave nothing of it behind."""
-    address = folder / "docker.sock"
-    process = _start(folder, address)
+def moby(
+    folder: Path,
+    *,
+    trust: Path | None = None,
+    data: Path | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Moby]:
+    """Run an engine below `folder` and leave nothing of it behind.
+
+    It believes registries that `trust` has signed, keeps its images in `data`, and takes further
+    options of dockerd.
+    """
+    daemon = Daemon(folder, data or folder / "data", trust, tuple(options))
+    daemon.start()
     try:
-        api = _connect(process, address, folder / "dockerd.log")
-        engine = Moby(address, api)
+        api = _connect(daemon)
+        engine = Moby(daemon.socket, api, daemon)
         try:
-            api.import_image_from_data(_root(), repository=IMAGE.rpartition(":")[0], tag="1")
+            api.import_image_from_data(root_tree(), repository=IMAGE.rpartition(":")[0], tag="1")
             yield engine
         finally:
+            daemon.start()
             engine.clean()
             api.close()
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
+        daemon.stop()
 
 
-def _start(folder: Path, address: Path) -> subprocess.Popen[bytes]:
-    command = [
-        "dockerd",
-        f"--host=unix://{address}",
-        f"--data-root={folder / 'data'}",
-        f"--exec-root={folder / 'exec'}",
-        f"--pidfile={folder / 'dockerd.pid'}",
-        "--bridge=none",
-        "--iptables=false",
-        "--storage-driver=vfs",
-    ]
-    with (folder / "dockerd.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-
-
-def _connect(process: subprocess.Popen[bytes], address: Path, log: Path) -> Any:
-    deadline = time.monotonic() + _START_SECONDS
-    while not address.exists():
-        assert process.poll() is None, f"dockerd ended: {log.read_text()[-2000:]}"
-        assert time.monotonic() < deadline, f"dockerd is not up: {log.read_text()[-2000:]}"
-        time.sleep(0.05)
+def _connect(daemon: Daemon) -> Any:
     # the socket is there before the engine is: the first call is answered when it is
-    api = docker.APIClient(f"unix://{address}", version="auto", timeout=_START_SECONDS)
+    api = docker.APIClient(f"unix://{daemon.socket}", version="auto", timeout=_START_SECONDS)
     api.ping()
     return api
 
 
-def _root() -> bytes:
-    """Return the image's tree: mount points and the links of a merged /usr."""
+def root_tree(content: bytes = b"") -> bytes:
+    """Return the image's tree: mount points and the links of a merged /usr, and some content."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         for name in ("usr", "etc", "tmp", "run", "var"):
@@ -150,4 +200,8 @@ def _root() -> bytes:
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, f"usr/{name}"
             tar.addfile(link)
+        if content:
+            file = tarfile.TarInfo("content")
+            file.size = len(content)
+            tar.addfile(file, io.BytesIO(content))
     return data.getvalue()
