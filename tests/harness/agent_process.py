@@ -17,6 +17,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         **ENVIRONMENT,
         "IOTEDGE_MANAGEMENTURI": f"unix://{folder / 'mgmt.sock'}",
+        "MetricsPort": "0",
         "PATH": os.environ["PATH"],
         "StorageFolder": str(folder),
     }

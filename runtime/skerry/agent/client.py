@@ -8,7 +8,7 @@ from urllib.parse import quote
 from skerry.agent.model import Actual, RuntimeStatus
 from skerry.agent.spec import DIGEST_LABEL
 from skerry.agent.transaction import Request
-from skerry.base.client import ApiError, ServiceClient
+from skerry.base.client import ApiError, ServiceClient, UnreachableError
 from skerry.base.frames import split_frames
 
 _NOT_FOUND = 404
@@ -98,6 +98,13 @@ class EdgedClient:
     def support_bundle(self, query: Mapping[str, str]) -> Iterator[bytes]:
         """Yield the archive that a technician wants."""
         return self._service.stream("/systeminfo/supportbundle", dict(query))
+
+    def resources(self) -> Mapping[str, object]:
+        """Return what is in use of the machine and by modules; empty while edged is away."""
+        try:
+            return _object(self._service.get("/systeminfo/resources"))
+        except (ApiError, UnreachableError):
+            return {}
 
     def names(self) -> list[str]:
         """Return the names of all modules."""

@@ -77,17 +77,20 @@ class HubLink:
         trust: Callable[[], ssl.SSLContext],
         methods: Methods,
         changed: Callable[[], None],
+        synced: Callable[[bool], None],
         clock: Clock,
         log: Logger,
         random: Random | None = None,
     ) -> None:
         """`token` and `trust` are asked before each connection; what they raise as SkerryError
-        counts as an attempt that failed. `changed` is called, on the thread, at every news."""
+        counts as an attempt that failed. On the thread, `changed` is called at every news and
+        `synced` with how each attempt to get or follow the twin went."""
         self._settings = settings
         self._token = token
         self._trust = trust
         self._methods = methods
         self._changed = changed
+        self._synced = synced
         self._clock = clock
         self._log = log
         self._random = random or Random()  # noqa: S311 - spreads load, keeps no secret
@@ -133,6 +136,7 @@ class HubLink:
             try:
                 self._converse()
             except (SkerryError, OSError) as error:
+                self._synced(False)
                 self._tell(str(error) or type(error).__name__)
             pause = _FIRST_PAUSE_SECONDS if self.is_connected else pause
             if self.is_connected:
@@ -200,6 +204,8 @@ class HubLink:
                 self._log.warning("the hub objects", reason=session.problem)
         if session.twin is None or session.twin is self.twin:
             return
+        if self.twin is None or self.twin.desired is not session.twin.desired:
+            self._synced(True)
         self.twin = session.twin
         if not self.is_connected:
             self.is_connected = True

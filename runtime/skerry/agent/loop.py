@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from skerry.agent.cloud import Cloud
+from skerry.agent.figures import Figures
 from skerry.agent.memory import after_absence, after_failure, after_success, before, forgive
 from skerry.agent.model import Actual, Deployment, Memory, RuntimeStatus, identity_of
 from skerry.agent.reconcile import Outlook, reconcile
@@ -66,6 +67,7 @@ class Agent:
     boot: str
     pool: Executor
     cloud: Cloud | None = None
+    figures: Figures | None = None
     _remembered_boot: str = ""
     _is_at_work: bool = False
     _memory: dict[str, Memory] = field(default_factory=dict)
@@ -118,6 +120,8 @@ class Agent:
         outlook = reconcile(deployment, actual, self._memory, now, readiness.waiting)
         failed = self._act(outlook, actual)
         has_advanced = self.rollout.judge(outlook, actual, self._memory)
+        if self.figures is not None:
+            self.figures.look(deployment, outlook.states, self.rollout.state.history)
         problems = self._problems(deployment, outlook)
         if code == OK and problems:
             code, description = FAILED, "; ".join(problems)

@@ -18,9 +18,12 @@ import skerry
 from skerry.agent.client import EdgedClient
 from skerry.agent.cloud import Cloud
 from skerry.agent.errors import AgentError
+from skerry.agent.figures import Figures
 from skerry.agent.hub import HubLink
 from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
+from skerry.agent.metered import MeteredEdged
+from skerry.agent.metrics_server import PORT, serve_metrics
 from skerry.agent.news import watch_news
 from skerry.agent.readiness import ReadinessWatch
 from skerry.agent.rollout import Rollout
@@ -43,6 +46,7 @@ class Parts:
     agent: Agent
     link: HubLink | None
     edged: EdgedClient
+    figures: Figures
 
 
 def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> Parts:
@@ -62,7 +66,12 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
     if not os.access(storage, os.W_OK):
         raise AgentError(f"storage folder {storage} cannot be written; mount a volume there")
     log, clock, surroundings = get_logger("agent"), SystemClock(), Surroundings(environment)
-    edged = EdgedClient(Path(uri.path), environment["IOTEDGE_APIVERSION"])
+    figures = Figures(
+        environment.get("IOTEDGE_IOTHUBHOSTNAME", ""),
+        environment.get("IOTEDGE_DEVICEID", ""),
+        skerry.__version__,
+    )
+    edged = MeteredEdged(Path(uri.path), environment["IOTEDGE_APIVERSION"], figures)
     # of their own each: a long download holds up neither a probe nor a restart
     pulls, probes, steps = (
         ThreadPoolExecutor(at_once, thread_name_prefix=f"agent-{name}")
@@ -73,7 +82,7 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         storage,
         edged,
         changed=changed,
-        called=lambda _name: None,
+        figures=figures,
         clock=clock,
         log=log,
     )
@@ -96,8 +105,17 @@ def make_agent(environment: Mapping[str, str], changed: Callable[[], None]) -> P
         boot=_BOOT_ID.read_text("ascii").strip(),
         pool=steps,
         cloud=None if link is None else Cloud(link, storage, log),
+        figures=figures,
     )
-    return Parts(agent, link, edged)
+    return Parts(agent, link, edged, figures)
+
+
+def _metrics_port(environment: Mapping[str, str]) -> int:
+    """Return the port of the metrics; raises AgentError."""
+    text = environment.get("MetricsPort", str(PORT))
+    if not text.isdecimal():
+        raise AgentError(f"MetricsPort is {text!r}, expected a number")
+    return int(text)
 
 
 def main(environment: Mapping[str, str]) -> int:
@@ -114,6 +132,7 @@ def main(environment: Mapping[str, str]) -> int:
         signal.signal(number, end)
     try:
         parts = make_agent(environment, news.set)
+        port = _metrics_port(environment)
     except AgentError as error:
         log.error("cannot start", reason=error)
         return 1
@@ -121,6 +140,7 @@ def main(environment: Mapping[str, str]) -> int:
     if parts.link is not None:
         parts.link.start()
     watch_news(parts.edged.news, news.set, stop)
+    serve_metrics(lambda: parts.figures.text(parts.edged.resources), port, log)
     while not stop.is_set():
         news.wait(parts.agent.round())
         news.clear()

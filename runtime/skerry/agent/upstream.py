@@ -14,6 +14,7 @@ import skerry
 from skerry.agent.blobs import Uploader
 from skerry.agent.client import EdgedClient
 from skerry.agent.errors import AgentError
+from skerry.agent.figures import Figures
 from skerry.agent.hub import HubLink, HubSettings
 from skerry.agent.methods import BuiltIn, Place
 from skerry.agent.model import AGENT_MODULE
@@ -33,13 +34,13 @@ def hub_link(
     edged: EdgedClient,
     *,
     changed: Callable[[], None],
-    called: Callable[[str], None],
+    figures: Figures,
     clock: Clock,
     log: Logger,
 ) -> HubLink | None:
     """Return the connection to the hub, None for a device that is its own; raises AgentError.
 
-    `changed` is called at every news of it, `called` with the name of every direct method.
+    `changed` is called at every news of it.
     """
     hub = environment.get("IOTEDGE_IOTHUBHOSTNAME", "")
     generation = environment.get("IOTEDGE_MODULEGENERATIONID", "")
@@ -61,7 +62,7 @@ def hub_link(
         Tasks(storage, pool, log),
         Uploader(lambda: HttpsClient(workload.trust(), proxy=proxy), time.sleep),
         clock,
-        called,
+        figures.called,
     )
     product = f"EdgeAgent/{skerry.__version__}"
     return HubLink(
@@ -70,6 +71,7 @@ def hub_link(
         trust=workload.trust,
         methods=methods,
         changed=changed,
+        synced=figures.synced,
         clock=clock,
         log=log,
     )
