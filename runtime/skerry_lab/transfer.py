@@ -1,14 +1,15 @@
 """What a lab was told to be, as one document: to keep it, to copy it to another lab.
 
 `{"version": 1, "devices": [device + "modules", "twin"], "certificates": {name: PEM},
-"enrollments": […]}`, keys included. Of a twin there are tags and desired properties. What devices
-themselves brought about is not there: reports, messages, registrations.
+"enrollments": […], "configurations": […]}`, keys included. Of a twin there are tags and desired
+properties. What devices themselves brought about is not there: reports, messages, registrations.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from skerry_lab.cloud import Cloud
+from skerry_lab.configurations.model import Configuration
 from skerry_lab.dps import documents
 from skerry_lab.errors import LabError
 from skerry_lab.identity import Identity
@@ -39,6 +40,7 @@ def export_lab(cloud: Cloud) -> dict[str, object]:
             }
             for one in cloud.dps.enrollments()
         ],
+        "configurations": [_configuration(one) for one in cloud.configurations.store.all()],
     }
 
 
@@ -64,7 +66,15 @@ def import_lab(cloud: Cloud, document: object) -> dict[str, int]:
         found = documents.from_json(enrollment, enrollment_id, group=group, fresh=fresh)
         echo = enrollment.get("echo") is True
         cloud.dps.put_enrollment(replace(found, payload=enrollment.get("payload"), echo=echo))
-    counted = {"devices": devices, "certificates": certificates, "enrollments": enrollments}
+    configurations = _list(body, "configurations")
+    for configuration in configurations:
+        _put_configuration(cloud, configuration)
+    counted = {
+        "devices": devices,
+        "certificates": certificates,
+        "enrollments": enrollments,
+        "configurations": configurations,
+    }
     return {name: len(things) for name, things in counted.items()}
 
 
@@ -82,6 +92,27 @@ def _device(cloud: Cloud, device_id: str) -> dict[str, object]:
 def _twin(cloud: Cloud, identity: Identity) -> dict[str, object]:
     twin = cloud.twins.get(identity)
     return {"tags": dict(twin.tags), "desired": dict(twin.desired.properties)}
+
+
+def _configuration(configuration: Configuration) -> dict[str, object]:
+    return {
+        "id": configuration.configuration_id,
+        "content": dict(configuration.content),
+        "targetCondition": configuration.target_condition,
+        "priority": configuration.priority,
+        "labels": dict(configuration.labels),
+        "metrics": {"queries": dict(configuration.metrics)},
+    }
+
+
+def _put_configuration(cloud: Cloud, body: Mapping[str, object]) -> None:
+    """Store a configuration; one of that name with another content is removed first."""
+    name = _name(body, "id")
+    former = cloud.configurations.store.get(name)
+    if former is not None and former.content != body.get("content"):
+        cloud.configurations.remove(name)
+        former = None
+    cloud.configurations.put(name, body, None if former is None else ANY)
 
 
 def _put_device(cloud: Cloud, body: Mapping[str, object]) -> None:

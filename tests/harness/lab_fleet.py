@@ -17,6 +17,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.cloud, self.connection = memory_cloud()
+        self.connection.execute("PRAGMA foreign_keys = ON")
 
     def device(self, device_id: str, *, edge: bool = False, **tags: object) -> None:
         """Register a device, or change it."""

@@ -11,9 +11,11 @@ from skerry_lab.cli import main
 from skerry_lab.store import Store
 from skerry_lab.transfer import export_lab
 
+BASE = '{"modulesContent": {"$edgeAgent": {"properties.desired": {"modules": {}}}}}'
+
 
 def test_a_lab_comes_back_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Devices, modules, keys, twins, authorities, enrolments; a second import is the same."""
+    """Devices, modules, keys, twins, authorities, enrolments, deployments; twice is as once."""
     one, two = ["--data", str(tmp_path / "one")], ["--data", str(tmp_path / "two")]
     root, file = tmp_path / "root.pem", tmp_path / "state.json"
     root.write_text(signed("root", authority=True).pem)
@@ -25,6 +27,7 @@ def test_a_lab_comes_back_whole(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ["twin", "update", "-d", "d1", "--tags", '{"site": "x"}', "--desired", '{"a": {"b": 1}}'],
         ["twin", "update", "-d", "d1", "-m", "m1", "--desired", '{"c": [2]}'],
         ["certificate", "create", "plant", "--path", str(root)],
+        ["deploy", "create", "-d", "base", "-k", BASE, "--tc", "*", "--pri", "2"],
         ["enrollment", "create", "e1", "--payload", '{"p": 1}', "--rp", "reset"],
         ["enrollment", "create", "site", "--group", "--at", "x509", "--cp", str(root)],
     ):
@@ -34,7 +37,7 @@ def test_a_lab_comes_back_whole(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for _ in range(2):
         capsys.readouterr()
         assert main(["import", "-f", str(file), *two, "--output", "json"]) == 0
-        counted = {"devices": 3, "certificates": 1, "enrollments": 2}
+        counted = {"devices": 3, "certificates": 1, "enrollments": 2, "configurations": 1}
         assert json.loads(capsys.readouterr().out) == counted
         store = Store(tmp_path / "two")
         assert store.do(export_lab) == json.loads(file.read_text())

@@ -46,6 +46,7 @@ class Targeting:
         self._log = log
         self._ready: dict[int, tuple[str, Known]] = {}
         self._is_busy = False
+        self.step_devices = STEP_DEVICES
         self.has_work = True
         """Whether a sweep may have to go on."""
 
@@ -61,10 +62,10 @@ class Targeting:
         if after is None:
             return False
         known = self._known()
-        found = self._views.devices_after(after, STEP_DEVICES)
+        found = self._views.devices_after(after, self.step_devices)
         for identity, view in found:
             self._look_at(identity.device_id, known, view)
-        if len(found) < STEP_DEVICES:
+        if len(found) < self.step_devices:
             self._store.end_sweep()
             self._store.purge()
         else:

@@ -72,6 +72,12 @@ def opened(options: argparse.Namespace) -> Iterator[Store]:
         store.close()
 
 
+def finish_sweep(store: Store) -> None:
+    """Bring configurations onto all devices, which a running server does too."""
+    while store.do(lambda cloud: cloud.targeting.step()):
+        pass
+
+
 def read_text(path: Path) -> str:
     """Return the text of a file that an option names. Raises: LabError."""
     try:

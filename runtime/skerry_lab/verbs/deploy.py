@@ -13,6 +13,7 @@ from skerry_lab.store import Store
 from skerry_lab.verbs._common import (
     add_command,
     add_group,
+    finish_sweep,
     json_value,
     opened,
     read_json,
@@ -102,9 +103,7 @@ def _update(options: argparse.Namespace) -> int:
 
 
 def _finish(options: argparse.Namespace, store: Store, configuration: Configuration) -> int:
-    """Bring it onto the devices, which a running server does too, and print it."""
-    while store.do(lambda cloud: cloud.targeting.step()):
-        pass
+    finish_sweep(store)
     counts = store.do(lambda cloud: cloud.configurations.counts(configuration))
     show(options, {"id": configuration.configuration_id, "etag": configuration.etag, **counts})
     return 0
@@ -113,8 +112,7 @@ def _finish(options: argparse.Namespace, store: Store, configuration: Configurat
 def _delete(options: argparse.Namespace) -> int:
     with opened(options) as store:
         store.do(lambda cloud: cloud.configurations.remove(options.deployment_id, options.etag))
-        while store.do(lambda cloud: cloud.targeting.step()):
-            pass
+        finish_sweep(store)
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skerry.base.files import write_atomic
 from skerry_lab.transfer import export_lab, import_lab
-from skerry_lab.verbs._common import add_command, opened, read_json, show
+from skerry_lab.verbs._common import add_command, finish_sweep, opened, read_json, show
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -32,5 +32,7 @@ def _export(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     document = read_json(options.state_file)
     with opened(options) as store:
-        show(options, store.do(lambda cloud: import_lab(cloud, document)))
+        counted = store.do(lambda cloud: import_lab(cloud, document))
+        finish_sweep(store)
+    show(options, counted)
     return 0
