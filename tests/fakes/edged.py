@@ -69,6 +69,7 @@ class FakeEdged:
     reports: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     missing_images: set[str] = field(default_factory=set)
+    foreign_images: set[str] = field(default_factory=set)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Call -> status and message; `*` refuses every call."""
     generations: int = 0
@@ -224,6 +225,8 @@ class FakeEdged:
             image = spec["config"]["settings"]["image"]
             if image in self.missing_images:
                 raise HttpError(404, f"image {image!r} is not there")
+            if image in self.foreign_images:
+                raise HttpError(422, f"image {image!r} is for arm64, this machine is amd64")
             self.fetched.append(image)
             return Response.empty()
         self._called(f"{action} {name}")

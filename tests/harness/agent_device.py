@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import requests
 
 from harness.edged import House
 from harness.engine import IMAGE, Moby, borrowed
@@ -69,7 +70,11 @@ class Device:
     def running(self) -> dict[str, str]:
         """Return the environment variable GENERATION of every module that runs."""
         found = {}
-        for container in self.moby.api.containers():
+        try:
+            containers = self.moby.api.containers()
+        except (docker.errors.DockerException, requests.RequestException):
+            return {}  # the engine was killed
+        for container in containers:
             try:
                 seen = self.moby.api.inspect_container(container["Id"])
             except docker.errors.NotFound:
@@ -88,6 +93,11 @@ class Device:
         pid = self.agent_pid()
         if pid:
             os.kill(pid, signal.SIGKILL)
+
+    def kill_engine(self) -> None:
+        """End the engine as a crash does, and start it as systemd would."""
+        self.moby.daemon.kill()
+        self.moby.daemon.start()
 
     def kill_edged(self) -> None:
         """End edged as a crash does, and start it as systemd would."""
@@ -111,14 +121,14 @@ def agent_device(folder: Path, moby: Moby) -> Iterator[Device]:
         moby.remove_containers()
 
 
-def sleeper(generation: str, *command: str, **fields: Any) -> dict[str, Any]:
+def sleeper(generation: str, *command: str, image: str = IMAGE, **fields: Any) -> dict[str, Any]:
     """Return a module that sleeps unless it is told to do something else."""
     options = {**borrowed(*(command or ("/bin/sleep", "36000"))), "StopSignal": "SIGKILL"}
     return {
         "type": "docker",
         "imagePullPolicy": "never",
         "restartPolicy": "always",
-        "settings": {"image": IMAGE, "createOptions": options},
+        "settings": {"image": image, "createOptions": options},
         "env": {"GENERATION": {"value": generation}},
         **fields,
     }

@@ -88,10 +88,15 @@ class Daemon:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End it at once; what it started goes on."""
+        """End it at once; containers go on.
+
+        Its containerd ends with it. Where nobody reaps that, its number looks alive, and the next
+        engine would wait for it.
+        """
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            (self.folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End it in order."""

@@ -77,6 +77,21 @@ def deployment_digest(document: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def images(document: Mapping[str, object]) -> set[str]:
+    """Return every image that a manifest names, as far as it can be read."""
+    found = set()
+    try:
+        desired = _table(_table(document, "modulesContent").get(_AGENT), "properties.desired")
+        for section in ("systemModules", "modules"):
+            for entry in _table(desired, section).values():
+                image = _table(entry, "settings").get("image")
+                if isinstance(image, str) and image.strip():
+                    found.add(_with_tag(image.strip()))
+    except DeploymentError:
+        return found
+    return found
+
+
 def port_conflicts(deployment: Deployment) -> list[str]:
     """Return which modules that shall run would publish the same port of the host."""
     taken: dict[tuple[str, str], str] = {}

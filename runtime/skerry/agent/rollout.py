@@ -31,9 +31,12 @@ from skerry.agent.reconcile import Outlook
 from skerry.agent.report import BAD_FORMAT, BAD_SCHEMA_VERSION, FAILED, OK
 from skerry.agent.transaction import Candidate, Phase, Request, Seen, State, advance
 from skerry.agent.transaction_store import TransactionStore
+from skerry.base.client import ApiError
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
 
+_NEVER_USABLE = 422
+"""What edged says of an image for another machine, or of options that are not a container's."""
 _FAILURES_IN_TRIAL = 2
 """How often a step may fail before the trial has: once may be chance, as a port just given up."""
 
@@ -62,6 +65,7 @@ class Rollout:
     """Why the deployment that is being prepared cannot be applied yet."""
     _since: float = field(init=False)
     _offer: _Offer | None = None
+    _fetched_for: str = ""
     _pulls: dict[str, Future[None]] = field(default_factory=dict)
     _pulled: str = ""
     _tries: int = 0
@@ -118,10 +122,19 @@ class Rollout:
     def decide(self, request: Request | None, actual: Mapping[str, Actual]) -> None:
         """Begin, apply or give up as far as no module has to be looked at for that."""
         self._advance(Seen(self.clock.now(), request=request))
-        if self.state.phase is Phase.PREPARING and self.state.trial is not None:
-            self._fetch(self.state.trial, actual)
-            if self._is_fetched(self.state.trial):
-                self._advance(Seen(self.clock.now(), prepared=self.state.trial.digest))
+        candidate = self._next()
+        if (candidate.digest if candidate else "") != self._fetched_for:
+            self._fetched_for = candidate.digest if candidate else ""
+            self._pulls, self._pulled, self._tries, self.problem = {}, "", 0, ""
+            self._again_at = 0.0
+        if candidate is None:
+            return
+        self._fetch(candidate, actual)
+        unusable = self._look_at_pulls(candidate)
+        if unusable and self.state.phase is Phase.PREPARING:
+            self._advance(Seen(self.clock.now(), unusable=unusable))
+        elif self._pulled == candidate.digest:
+            self._advance(Seen(self.clock.now(), prepared=candidate.digest))
 
     def judge(
         self, outlook: Outlook, actual: Mapping[str, Actual], memory: Mapping[str, Memory]
@@ -168,8 +181,6 @@ class Rollout:
         self.store.save(self.state)
         if self.state.phase is not former.phase or self.state.trial != former.trial:
             self._since = self.clock.monotonic()
-            self._pulls, self._pulled, self._tries, self.problem = {}, "", 0, ""
-            self._again_at = 0.0
         self._tell(former)
 
     def _tell(self, former: State) -> None:
@@ -195,22 +206,38 @@ class Rollout:
                 self._pulls[name] = self.pool.submit(self.prepare, module)
         self._pulled = "" if self._pulls else trial.digest
 
-    def _is_fetched(self, trial: Candidate) -> bool:
-        if self._pulls and all(pull.done() for pull in self._pulls.values()):
-            failed = {name: pull.exception() for name, pull in sorted(self._pulls.items())}
-            faults = [f"{name}: {error}" for name, error in failed.items() if error is not None]
-            self._pulls = {}
-            if faults:
-                pause = delay_after(self._tries).total_seconds()
-                self._again_at = self.clock.monotonic() + pause
-                self._tries += 1
-                problem = f"cannot be prepared; {'; '.join(faults)}"
-                if problem != self.problem:
-                    self.problem = problem
-                    self.log.warning("the deployment cannot be prepared", reason="; ".join(faults))
-            else:
-                self._pulled = trial.digest
-        return self._pulled == trial.digest
+    def _next(self) -> Candidate | None:
+        """Return what is to be fetched: what is prepared, or what came during a trial."""
+        state, offer = self.state, self._offer
+        if state.phase is Phase.PREPARING:
+            return state.trial
+        if state.phase is Phase.IDLE or state.good is None or state.trial is None:
+            return None
+        if offer is None or offer.deployment is None or offer.refusal:
+            return None
+        digest = offer.candidate.digest
+        known = digest in (state.trial.digest, state.good.digest) or digest in state.bad
+        return None if known else offer.candidate
+
+    def _look_at_pulls(self, candidate: Candidate) -> str:
+        """Take what has been fetched; returns why it can never be used, empty if it can."""
+        if not self._pulls or not all(pull.done() for pull in self._pulls.values()):
+            return ""
+        failed = {name: pull.exception() for name, pull in sorted(self._pulls.items())}
+        self._pulls = {}
+        faults = [f"{name}: {error}" for name, error in failed.items() if error is not None]
+        if not faults:
+            self._pulled, self.problem = candidate.digest, ""
+            return ""
+        pause = delay_after(self._tries).total_seconds()
+        self._again_at = self.clock.monotonic() + pause
+        self._tries += 1
+        reason = "; ".join(faults)
+        if reason not in self.problem:
+            self.problem = f"cannot be prepared; {reason}"
+            self.log.warning("the deployment cannot be prepared", reason=reason)
+        final = [error for error in failed.values() if isinstance(error, ApiError)]
+        return reason if any(error.status == _NEVER_USABLE for error in final) else ""
 
     def _judged(self, trial: Deployment) -> list[Wanted]:
         """Return the modules that are another than in the good deployment."""

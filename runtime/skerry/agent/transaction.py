@@ -6,6 +6,8 @@ Pure. Invariants
 - A deployment that failed is remembered by its digest and not begun again, until it changes or a
   person says so; what cannot be fetched is no failure of it: it stays in PREPARING, the old one in
   force, and is tried again.
+- Another deployment that comes during a trial is prepared beside it and then takes its place; if it
+  fails, it is the good one that comes back, never the one it took the place of.
 - The first deployment has nothing to go back to: it is applied at once, gives way to any other, and
   counts as good when all of it is ready.
 - Times within a phase are counted by one process: a reboot or a new clock shortens no trial.
@@ -37,6 +39,7 @@ class Outcome(StrEnum):
     COMMITTED = "committed"
     ROLLED_BACK = "rolled-back"
     REFUSED = "refused"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one round saw; `elapsed` are the seconds since the phase began."""
+    """What one round saw; `elapsed` are the seconds since the phase began.
+
+    `prepared` is the digest of a deployment whose images are all here, `unusable` why the one that
+    is being prepared can never be used on this machine.
+    """
 
     now: datetime
     elapsed: float = 0.0
     offered: Candidate | None = None
     refusal: str = ""
     prepared: str = ""
+    unusable: str = ""
     trouble: str = ""
     settled: bool = False
     trial_seconds: float = 0.0
@@ -112,9 +120,9 @@ def advance(state: State, seen: Seen) -> State:
         case Phase.APPLYING if state.good is None:
             return _first(state, seen)
         case Phase.APPLYING:
-            return _apply(state, seen)
+            return _superseded(state, seen) or _apply(state, seen)
         case Phase.TRIAL:
-            return _try(state, seen)
+            return _superseded(state, seen) or _try(state, seen)
 
 
 def _prepare(state: State, seen: Seen) -> State:
@@ -130,6 +138,8 @@ def _prepare(state: State, seen: Seen) -> State:
             return _begin(state, seen, offered)
         if _is_known(state, offered) and offered.digest not in state.bad:
             return _idle(state)
+    if seen.unusable:
+        return _failed(state, seen, Outcome.REFUSED, seen.unusable)
     return replace(state, phase=Phase.APPLYING) if seen.prepared == state.trial.digest else state
 
 
@@ -147,6 +157,21 @@ def _first(state: State, seen: Seen) -> State:
     if offered is not None and state.trial is not None and offered.digest != state.trial.digest:
         return _begin(state, seen, offered)
     return _committed(state, seen) if seen.settled else state
+
+
+def _superseded(state: State, seen: Seen) -> State | None:
+    """Give up a trial for another deployment that is ready to be applied."""
+    offered = seen.offered
+    if offered is None or state.trial is None or offered.digest == state.trial.digest:
+        return None
+    ended = _noted(state, seen, Outcome.SUPERSEDED, "another deployment came during its trial")
+    if offered.digest in state.bad:
+        return None
+    if state.good is not None and offered.digest == state.good.digest:
+        return _idle(ended)
+    if seen.prepared != offered.digest:
+        return None
+    return replace(ended, trial=offered, began=seen.now, phase=Phase.APPLYING)
 
 
 def _apply(state: State, seen: Seen) -> State:

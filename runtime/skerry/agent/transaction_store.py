@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from skerry.agent.deployment import images
 from skerry.agent.kept import read_or_set_aside
 from skerry.agent.transaction import Candidate, Entry, Outcome, Phase, State
 from skerry.base.files import write_atomic
@@ -47,7 +48,12 @@ def summary(state: State, problem: str = "") -> dict[str, object]:
         "began": _time(state.began),
         "bad": dict(state.bad),
         "history": [_entry(entry) for entry in state.history],
+        "images": sorted({image for one in _candidates(state) for image in images(one.document)}),
     }
+
+
+def _candidates(state: State) -> list[Candidate]:
+    return [one for one in (state.good, state.former, state.trial) if one is not None]
 
 
 def _name(candidate: Candidate | None) -> dict[str, object] | None:

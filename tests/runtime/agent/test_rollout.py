@@ -43,6 +43,14 @@ def old(site: Site) -> Site:
     return site
 
 
+def test_the_images_that_may_be_needed_are_told(old: Site) -> None:
+    """Of what is in force, what came before it and what is tried: nobody may collect them."""
+    old.edged.missing_images.add("b:2")
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(5)
+    assert old.edged.transactions[-1]["images"] == ["a:1", "a:2", "agent:1", "b:1", "b:2"]
+
+
 def test_an_update_that_holds_is_committed(old: Site) -> None:
     """Everything is fetched before the first container is touched."""
     old.deploy(a=module("a:2"), b=module("b:2"))
@@ -91,6 +99,75 @@ def test_an_image_that_is_missing_touches_nothing(old: Site) -> None:
     old.edged.missing_images.clear()
     old.run(200)
     assert images(old) == {"a": "a:2", "b": "b:2"}
+
+
+def test_an_image_for_another_machine_is_refused(old: Site) -> None:
+    """For good, and by name; nothing is touched."""
+    old.edged.foreign_images.add("b:2")
+    old.deploy(a=module("a:2"), b=module("b:2"))
+    old.run(60)
+    assert (images(old), old.changes()) == (OLD, [])
+    assert history(old)[-1] == ("refused", "b: image 'b:2' is for arm64, this machine is amd64")
+
+
+def test_a_fix_takes_the_place_of_a_trial_that_lasts(old: Site) -> None:
+    """At once when its images are there; the module that is the same in both keeps running."""
+    never = {"type": "log", "pattern": "^up$", "timeoutSeconds": 600}
+    old.deploy(a=module("a:2", readiness=never), b=module("b:2"))
+    old.run(30)
+    old.changes()
+    old.edged.missing_images.add("a:3")
+    old.deploy(a=module("a:3"), b=module("b:2"))
+    old.run(30)
+    assert images(old) == {"a": "a:2", "b": "b:2"}
+    old.edged.missing_images.clear()
+    old.run(60)
+    assert images(old) == {"a": "a:3", "b": "b:2"}
+    assert old.changes() == ["replace a"]
+    assert [outcome for outcome, _ in history(old)] == ["committed", "superseded", "committed"]
+
+
+def test_a_fix_that_fails_brings_back_the_good_set(old: Site) -> None:
+    """Not the one that it took the place of; that one may be tried again later."""
+    never = {"type": "log", "pattern": "^up$", "timeoutSeconds": 600}
+    old.deploy(a=module("a:2", readiness=never), b=module("b:2"))
+    old.run(30)
+    old.edged.crashing_images.add("a:3")
+    old.deploy(a=module("a:3"), b=module("b:2"))
+    old.run(60)
+    assert images(old) == OLD
+    assert [outcome for outcome, _ in history(old)[1:]] == ["superseded", "rolled-back"]
+    assert list(old.edged.transactions[-1]["bad"].values()) == [history(old)[-1][1]]
+
+
+def test_the_good_set_takes_the_place_of_a_trial(old: Site) -> None:
+    """An operator who takes a change back need not wait."""
+    good = old.edged.deployment
+    never = {"type": "log", "pattern": "^up$", "timeoutSeconds": 600}
+    old.deploy(a=module("a:2", readiness=never), b=module("b:1"))
+    old.run(30)
+    assert images(old) == {"a": "a:2", "b": "b:1"}
+    old.edged.deployment = good
+    old.run(20)
+    assert images(old) == OLD
+    assert history(old)[-1][0] == "superseded"
+    assert old.edged.transactions[-1]["bad"] == {}
+
+
+def test_a_killed_agent_is_whole_when_a_fix_came(old: Site) -> None:
+    """At every round: the fix, which is good, or what was good before."""
+    never = {"type": "log", "pattern": "^up$", "timeoutSeconds": 600}
+    present = OLD
+    for kill_after in range(8):
+        old.deploy(a=module(f"a:{kill_after}x", readiness=never), b=module(f"b:{kill_after}x"))
+        old.run(10)
+        old.deploy(a=module(f"a:{kill_after}y"), b=module(f"b:{kill_after}y"))
+        for _ in range(kill_after):
+            old.edged.clock.advance(old.agent.round())
+        old.start_agent()
+        old.run(60)
+        present = {"a": f"a:{kill_after}y", "b": f"b:{kill_after}y"}
+        assert images(old) == present
 
 
 def test_a_crashed_module_comes_back_while_images_are_awaited(old: Site) -> None:
