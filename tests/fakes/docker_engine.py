@@ -45,6 +45,7 @@ class FakeContainer:
             "Name": f"/{self.name}",
             "Image": self.image_id,
             "Config": {
+                **{name: self.body[name] for name in {"Cmd", "Entrypoint"} & self.body.keys()},
                 "Image": self.body.get("Image"),
                 "Labels": self.body.get("Labels") or {},
                 "Env": self.body.get("Env") or [],
@@ -202,6 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
                 asked = json.loads(body)
                 engine.networks[asked["Name"]] = asked
                 self._json({"Id": "n" * 64}, 201)
+            case ("GET", "/images/json"):
+                self._json([{"Id": one, "RepoTags": [tag]} for tag, one in engine.images.items()])
             case ("GET", image) if image.startswith("/images/") and image.endswith("/json"):
                 name = image.removeprefix("/images/").removesuffix("/json")
                 found = name if name in engine.images.values() else engine.images.get(name)

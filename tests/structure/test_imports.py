@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"base", "wire"},
     "host": {"base", "wire", "config"},
     "check": NATIVE | APPLICATION | {"base", "wire", "config", "host"},
-    "cli": NATIVE | APPLICATION | {"base", "wire", "config", "check", "host"},
+    "bundle": NATIVE | {"base", "wire", "config", "check"},
+    "cli": NATIVE | APPLICATION | {"base", "wire", "config", "check", "bundle", "host"},
 }
 """Domain of `skerry` -> the other domains that its modules may import whole."""
 

@@ -12,17 +12,22 @@ from skerry.workloads.client import ManagementClient
 _SOCKET = "unix:///run/skerry/mgmt.sock"
 
 
+def management_socket() -> Path:
+    """Return the socket of the management API."""
+    uri = os.environ.get("SKERRY_HOST", _SOCKET)
+    if not uri.startswith("unix:///"):
+        raise SkerryError(f"SKERRY_HOST is {uri!r}, expected unix:///path/of/the/socket")
+    return Path(uri.removeprefix("unix://"))
+
+
 @contextmanager
 def edged() -> Iterator[ManagementClient]:
     """Give the management API; SKERRY_HOST (`unix:///path`) names another socket.
 
     An edged that does not answer becomes an error that says what to do.
     """
-    uri = os.environ.get("SKERRY_HOST", _SOCKET)
-    if not uri.startswith("unix:///"):
-        raise SkerryError(f"SKERRY_HOST is {uri!r}, expected unix:///path/of/the/socket")
     try:
-        yield ManagementClient(Path(uri.removeprefix("unix://")))
+        yield ManagementClient(management_socket())
     except UnreachableError as error:
         if "Permission denied" in str(error):
             remedy = "run it with sudo, or join the group skerry-edge"

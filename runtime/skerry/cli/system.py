@@ -78,7 +78,7 @@ def run_stop(options: argparse.Namespace) -> int:
     needs_root("stopping services")
     systemctl("stop", *sockets(), *units())
     sys.stderr.write("Stopped the native services\n")
-    uri = options.engine or _engine_uri()
+    uri = options.engine or engine_uri()
     for name in stop_modules(uri):
         sys.stderr.write(f"Stopped {name}\n")
     for name in remove_modules(uri) if options.remove else ():
@@ -178,9 +178,10 @@ def remove_modules(engine_uri: str) -> list[str]:
     return [container.name for container in found]
 
 
-def _engine_uri() -> str:
+def engine_uri(settings: Path = _SETTINGS) -> str:
+    """Return where the container engine is, from edged's settings."""
     from skerry.base.settings import load_settings
 
-    moby = load_settings(_SETTINGS).get("moby_runtime")
+    moby = load_settings(settings).get("moby_runtime")
     uri = moby.get("uri") if isinstance(moby, dict) else None
     return uri if isinstance(uri, str) else _ENGINE

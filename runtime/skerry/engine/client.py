@@ -104,6 +104,24 @@ class MobyEngine:
             found: dict[str, Any] = self._connect().inspect_network(name)
         return found
 
+    def describe_engine(self) -> dict[str, Any]:
+        """Return the engine itself in its own JSON."""
+        with self._errors():
+            found: dict[str, Any] = self._connect().info()
+        return found
+
+    def describe_images(self) -> list[dict[str, Any]]:
+        """Return all images in the engine's own JSON."""
+        with self._errors():
+            found: list[dict[str, Any]] = self._connect().images()
+        return found
+
+    def describe_networks(self) -> list[dict[str, Any]]:
+        """Return all networks in the engine's own JSON."""
+        with self._errors():
+            found: list[dict[str, Any]] = self._connect().networks()
+        return found
+
     def run_once(self, body: Mapping[str, object], seconds: int) -> tuple[int, str]:
         """Run a container to its end, or stop it after the time, and remove it.
 

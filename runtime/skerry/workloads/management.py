@@ -16,6 +16,7 @@ from skerry.engine.errors import EngineError
 from skerry.engine.model import Engine, LogQuery
 from skerry.identity.client import Identity, IdentityClient
 from skerry.workloads.api import VERSIONS, guarded
+from skerry.workloads.bundle import SupportBundles
 from skerry.workloads.callers import Callers
 from skerry.workloads.deployment import Deployment
 from skerry.workloads.errors import WorkloadsError
@@ -48,6 +49,7 @@ class ManagementApi:
         clock: Clock,
         log: Logger,
         reprovision: Callable[[], None],
+        bundles: SupportBundles,
     ) -> None:
         self._modules = modules
         self._engine = engine
@@ -59,6 +61,7 @@ class ManagementApi:
         self._clock = clock
         self._log = log
         self._reprovision = reprovision
+        self._bundles = bundles
 
     def router(self) -> Router:
         """Return the routes of mgmt.sock."""
@@ -85,7 +88,7 @@ class ManagementApi:
         router.add("DELETE", "/identities/{module}", agent(self._delete_identity))
         router.add("GET", "/systeminfo", readable(self._system_info))
         router.add("GET", "/systeminfo/resources", readable(self._resources), since="2019-11-05")
-        router.add("GET", "/systeminfo/supportbundle", readable(_not_built), since="2020-07-07")
+        router.add("GET", "/systeminfo/supportbundle", readable(self._bundle), since="2020-07-07")
         router.add("POST", "/device/reprovision", agent(self._reprovisioned), since="2019-10-22")
         router.add("GET", "/deployment", agent(self._get_deployment))
         router.add("GET", "/deployment/news", agent(self._news))
@@ -203,6 +206,9 @@ class ManagementApi:
         running = [module.name for module in self._modules.all() if module.state.running]
         return Response.json(resources(self._engine, running))
 
+    def _bundle(self, request: Request) -> Response:
+        return Response.stream(self._bundles.stream(request.query), "application/zip")
+
     def _reprovisioned(self, _request: Request) -> Response:
         self._reprovision()
         return Response.empty()
@@ -270,7 +276,3 @@ def _identity(identity: Identity) -> dict[str, object]:
         "generationId": identity.generation_id,
         "authType": "sas",
     }
-
-
-def _not_built(_request: Request) -> Response:
-    raise HttpError(501, "not part of this version of Skerry")

@@ -33,6 +33,7 @@ from skerry.identity.client import IdentityClient
 from skerry.keys.client import KeysClient
 from skerry.workloads.agent import AgentPlan
 from skerry.workloads.bootstrap import Bootstrap
+from skerry.workloads.bundle import SupportBundles
 from skerry.workloads.callers import Callers
 from skerry.workloads.certificates import Certificates
 from skerry.workloads.deployment import Deployment
@@ -155,6 +156,7 @@ class Edged:
             clock,
             log,
             self.supervisor.reprovision,
+            SupportBundles(settings.moby_uri, context.config_dir.parent, clock, log),
         )
         workload = WorkloadApi(modules, callers, keyring, certificates, deployment, settings, log)
         routers |= {

@@ -149,7 +149,8 @@ QUESTIONS: tuple[tuple[str, dict[str, str], int, str], ...] = (
     ("/modules/none", {}, 404, "No such container"),
     ("/modules/pump/logs", {"since": "yesterdayish"}, 400, "time 'yesterdayish'"),
     ("/modules/pump/logs", {"tail": "-1"}, 400, "tail is '-1'"),
-    ("/systeminfo/supportbundle", {}, 501, "not part of this version"),
+    ("/systeminfo/supportbundle", {"since": "long ago"}, 400, "is not understood"),
+    ("/systeminfo/supportbundle", {"edge_runtime_only": "1"}, 400, "expected true or false"),
     ("/nowhere", {}, 404, "not found"),
 )
 
