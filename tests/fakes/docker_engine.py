@@ -71,6 +71,9 @@ class DockerEngine:
     calls: list[tuple[str, str]] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     """The X-Registry-Auth headers of pulls."""
+    silent: set[str] = field(default_factory=set)
+    """References whose registry says nothing until `silence` is set."""
+    silence: threading.Event = field(default_factory=threading.Event)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -212,9 +215,24 @@ class _Handler(BaseHTTPRequestHandler):
                     self._json({"message": f"No such image: {name}"}, 404)
                 else:
                     self._json({"Id": found, "Size": 1234})
+            case ("DELETE", image) if image.startswith("/images/"):
+                self._remove_image(image.removeprefix("/images/"))
             case _:
                 return False
         return True
+
+    def _remove_image(self, image_id: str) -> None:
+        engine = self.server.engine
+        names = [name for name, found in engine.images.items() if found == image_id]
+        running = [c for c in engine.containers.values() if c.status == "running"]
+        if not names:
+            self._json({"message": f"No such image: {image_id}"}, 404)
+        elif any(container.image_id == image_id for container in running):
+            self._json({"message": "image is being used by running container"}, 409)
+        else:
+            for name in names:
+                del engine.images[name]
+            self._json([{"Deleted": image_id}])
 
     def _networks(self, query: dict[str, str]) -> None:
         # the engine's filter matches parts of names
@@ -230,7 +248,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _pull(self, query: dict[str, str]) -> None:
         engine = self.server.engine
         engine.logins.append(self.headers.get("X-Registry-Auth", ""))
-        reference = f"{query['fromImage']}:{query['tag']}"
+        joint = "@" if query["tag"].startswith("sha256:") else ":"
+        reference = f"{query['fromImage']}{joint}{query['tag']}"
+        if reference in engine.silent:
+            engine.silence.wait(30)
         if reference in engine.registry:
             engine.images[reference] = engine.registry[reference]
             self._chunks([b'{"status":"Pull complete"}\r\n'])
@@ -260,7 +281,11 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = json.loads(query.get("filters", "{}")).get("label", [])
             self._json(
                 [
-                    {"Id": container.id, "Names": [f"/{container.name}"]}
+                    {
+                        "Id": container.id,
+                        "Names": [f"/{container.name}"],
+                        "ImageID": container.image_id,
+                    }
                     for container in engine.containers.values()
                     if all(label in _labels(container) for label in wanted)
                 ]

@@ -24,10 +24,6 @@ def _always(_: Any) -> bool:
     return True
 
 
-def _is(*values: object) -> Callable[[Any], bool]:
-    return lambda value: value in values
-
-
 def _not_in(known: set[str]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value not in known
 
@@ -44,10 +40,6 @@ TABLE: tuple[Row, ...] = (
     ("parent_hostname", _always, "nested edge"),
     ("local_gateway_hostname", _always, "nested edge"),
     ("localid", _always, "local identities"),
-    ("image_garbage_collection.enabled", _is(True), "image garbage collection"),
-    ("image_garbage_collection.cleanup_recurrence", _always, "image garbage collection"),
-    ("image_garbage_collection.image_age_cleanup_threshold", _always, "image garbage collection"),
-    ("image_garbage_collection.cleanup_time", _always, "image garbage collection"),
     ("connect.*", _not_in(_CONNECT | _OURS), "another address of the workload and management API"),
     ("listen.workload_uri", _not_in(_LISTEN | _OURS), "listening elsewhere"),
     ("listen.management_uri", _not_in(_LISTEN | _OURS), "listening elsewhere"),

@@ -6,6 +6,7 @@ failure, so the engine may come and go. Importing this module loads `docker`; ed
 own thread, after its sockets answer.
 """
 
+import base64
 import contextlib
 import json
 import secrets
@@ -21,6 +22,7 @@ import docker
 import docker.errors
 import requests
 import urllib3
+from docker.utils import parse_repository_tag
 
 from skerry.base.frames import framed
 from skerry.engine.errors import (
@@ -40,6 +42,7 @@ from skerry.engine.model import (
     State,
     parse_time,
 )
+from skerry.engine.progress import last_error, progress_error, with_remedy
 
 _NEWEST = (1, 45)
 """The newest API that this client is written against; a newer engine speaks it too."""
@@ -47,6 +50,9 @@ _NEWEST = (1, 45)
 _ANSWER_SECONDS = 60
 _LOAD_SECONDS = 900
 """An archive is unpacked in one silent step, and emulated or worn disks are slow."""
+
+_STALL_SECONDS = 300.0
+"""An engine that pulls says something at every part of a layer; a registry may hold its tongue."""
 
 _CHUNK_BYTES = 32 * 1024
 _COARSE = ("minute", "hour", "day", "week", "month", "year")
@@ -56,8 +62,9 @@ _COARSE = ("minute", "hour", "day", "week", "month", "year")
 class MobyEngine:
     """The Engine at one address such as `unix:///var/run/docker.sock`."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, stall_seconds: float = _STALL_SECONDS) -> None:
         self._uri = uri
+        self._stall_seconds = stall_seconds
         self._lock = threading.Lock()
         self._api: Any = None  # docker.APIClient, whose stubs leave calls out
         self._version = ""
@@ -196,17 +203,37 @@ class MobyEngine:
         return Image(id=found["Id"], tags=tuple(found.get("RepoTags") or ()))
 
     def pull(self, reference: str, auth: RegistryAuth | None) -> None:
-        given = dict(auth.fields) if auth is not None else {}
         try:
             with self._errors():
-                steps = self._connect().pull(reference, stream=True, decode=True, auth_config=given)
-                reason = _last_error(steps)
-        except EngineUnreachableError:
+                reason = progress_error(self._pull(reference, auth))
+        except (EngineUnreachableError, PullError):
             raise
         except EngineError as error:
             raise PullError(reference, str(error)) from error
         if reason:
-            raise PullError(reference, reason)
+            raise PullError(reference, with_remedy(reason))
+
+    def _pull(self, reference: str, auth: RegistryAuth | None) -> Iterator[bytes]:
+        """Yield the steps. The package's own call would wait for a silent registry for ever."""
+        repository, tag = parse_repository_tag(reference)
+        login = json.dumps(dict(auth.fields) if auth is not None else {})
+        api = self._connect()
+        try:
+            response: requests.Response = api.post(
+                f"{api.base_url}/v{api.api_version}/images/create",
+                params={"fromImage": repository, "tag": tag or "latest"},
+                headers={"X-Registry-Auth": base64.urlsafe_b64encode(login.encode()).decode()},
+                stream=True,
+                timeout=(_ANSWER_SECONDS, self._stall_seconds),
+            )
+            with contextlib.closing(response):
+                _raise_refusal(response)
+                yield from response.iter_lines()
+        except requests.exceptions.RequestException as error:
+            if "timed out" not in str(error).lower():
+                raise
+            reason = f"nothing arrived for {self._stall_seconds:g} s"
+            raise PullError(reference, reason) from error
 
     def load(self, archive: Path) -> None:
         try:
@@ -215,13 +242,21 @@ class MobyEngine:
                 version = self._connect().api_version
                 api: Any = docker.APIClient(self._uri, version, timeout=_LOAD_SECONDS)
                 with contextlib.closing(api):
-                    reason = _last_error(api.load_image(data))
+                    reason = last_error(api.load_image(data))
         except EngineUnreachableError:
             raise
         except (OSError, EngineError) as error:
             raise LoadError(f"image archive {archive} cannot be loaded: {error}") from error
         if reason:
-            raise LoadError(f"image archive {archive} cannot be loaded: {reason}")
+            raise LoadError(f"image archive {archive} cannot be loaded: {with_remedy(reason)}")
+
+    def images_in_use(self) -> set[str]:
+        with self._errors():
+            return {str(found["ImageID"]) for found in self._connect().containers(all=True)}
+
+    def remove_image(self, image_id: str) -> None:
+        with self._errors():
+            self._connect().remove_image(image_id, force=True)
 
     def tag(self, image_id: str, reference: str) -> None:
         repository, _, tag = reference.rpartition(":")
@@ -316,11 +351,15 @@ def _raw_logs(api: Any, name: str, params: Mapping[str, object]) -> requests.Res
         stream=True,
         timeout=(_ANSWER_SECONDS, None),
     )
+    _raise_refusal(response)
+    return response
+
+
+def _raise_refusal(response: requests.Response) -> None:
     try:
         response.raise_for_status()
     except requests.exceptions.HTTPError as error:
         docker.errors.create_api_error_from_http_exception(error)
-    return response
 
 
 def _mark(listed: Mapping[str, Any]) -> str:
@@ -356,28 +395,14 @@ def _network_arguments(body: Mapping[str, object]) -> dict[str, Any]:
     return {names[key]: value for key, value in body.items()}
 
 
-def _last_error(steps: Iterable[dict[str, Any]]) -> str:
-    """Read a stream of progress to its end: failure is told inside it, under status 200."""
-    reason = ""
-    for step in steps:
-        reason = str(step.get("error") or (step.get("errorDetail") or {}).get("message") or reason)
-    return _with_remedy(reason)
-
-
 def _refusal(error: docker.errors.APIError) -> EngineError:
     status = int(error.status_code or 0)
-    message = _with_remedy(str(error.explanation or error))
+    message = with_remedy(str(error.explanation or error))
     if status == HTTPStatus.NOT_FOUND:
         return EngineNotFoundError(message)
     if status == HTTPStatus.CONFLICT:
         return EngineConflictError(message)
     return EngineError(status, message)
-
-
-def _with_remedy(reason: str) -> str:
-    if "no space left on device" in reason:
-        return f"{reason}; the disk is full: free space, for example with: docker image prune"
-    return reason
 
 
 def _unreachable(uri: str, error: Exception) -> EngineUnreachableError:

@@ -24,14 +24,15 @@ _WITHHELD = ("CHOWN", "SETUID")
 def create_body(
     spec: ModuleSpec,
     *,
+    image: str,
     sockets: Path,
     network: str,
     elevated_permissions: bool,
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    """Return the body of a container's creation."""
+    """Return the body of a container's creation; `image` is the name that the engine knows."""
     body: dict[str, Any] = copy.deepcopy(dict(spec.create_options))
-    body["Image"] = spec.image
+    body["Image"] = image
     body["Env"] = merged_env(spec.env, body.get("Env") or [])
     body["Labels"] = {
         **(body.get("Labels") or {}),

@@ -5,6 +5,9 @@ import threading
 from skerry.identity.client import Identity
 from skerry.workloads.errors import NotReadyError
 
+UPSTREAM = "$upstream"
+"""In the name of an image or of its registry: the parent device, the hub where there is none."""
+
 
 class Device:
     """Holds the identity of the device; set once by the bootstrap."""
@@ -25,3 +28,7 @@ class Device:
                 "(journalctl -u skerry-edged)"
             )
         return self._identity
+
+    def resolve(self, text: str) -> str:
+        """Return a text with `$upstream` replaced; raises NotReadyError."""
+        return text.replace(UPSTREAM, self.identity().gateway_host) if UPSTREAM in text else text

@@ -17,6 +17,7 @@ from skerry.base.log import Logger
 from skerry.engine.errors import EngineNotFoundError, EngineUnreachableError, LoadError, PullError
 from skerry.engine.model import Engine, RegistryAuth
 from skerry.workloads.errors import ImageError
+from skerry.workloads.image_use import ImageUse
 from skerry.workloads.settings import PullPolicy
 
 _REMEDY = "install the package or image of this appliance again"
@@ -52,9 +53,12 @@ def read_preload(folder: Path) -> dict[str, Preloaded]:
 class Images:
     """Sees to it that an image is in the engine before a container is made from it."""
 
-    def __init__(self, engine: Engine, preloaded: Mapping[str, Preloaded], log: Logger) -> None:
+    def __init__(
+        self, engine: Engine, preloaded: Mapping[str, Preloaded], use: ImageUse, log: Logger
+    ) -> None:
         self._engine = engine
         self._preloaded = preloaded
+        self._use = use
         self._log = log
         self._loading = threading.Lock()
 
@@ -77,6 +81,14 @@ class Images:
             self._require(reference)
         elif "@sha256:" not in reference or self._id(reference) is None:
             self._fetch(reference, auth)
+        else:
+            self.used(reference)
+
+    def used(self, reference: str) -> None:
+        """Note that an image is of use now, if it is one of those that were fetched."""
+        found = self._id(reference)
+        if found is not None:
+            self._use.touched({found})
 
     def _fetch(self, reference: str, auth: RegistryAuth | None) -> None:
         if reference.startswith("localhost/"):
@@ -90,6 +102,9 @@ class Images:
             if self._id(reference) is None:
                 raise
             self._log.warning("image not refreshed", image=reference, reason=error)
+            self.used(reference)
+        else:
+            self._use.brought(self._engine.image(reference).id)
 
     def _require(self, reference: str) -> None:
         if self._id(reference) is None:

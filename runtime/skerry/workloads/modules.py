@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from skerry.base.http import HttpError
 from skerry.base.log import Logger
 from skerry.engine.errors import EngineError, EngineNotFoundError
-from skerry.engine.model import Container, Engine, LogQuery, LogStream
+from skerry.engine.model import Container, Engine, LogQuery, LogStream, RegistryAuth
 from skerry.workloads.container import create_body
 from skerry.workloads.images import Images
 from skerry.workloads.model import OWNED, OWNER, OWNER_LABEL, ModuleSpec
@@ -36,6 +36,7 @@ class Modules:
         settings: Settings,
         log: Logger,
         complete: Callable[[ModuleSpec], Completed],
+        resolve: Callable[[str], str],
     ) -> None:
         self._engine = engine
         self._images = images
@@ -43,6 +44,7 @@ class Modules:
         self._settings = settings
         self._log = log
         self._complete = complete
+        self._resolve = resolve
         self._busy: dict[str, threading.RLock] = {}
         self._seen = Seen(engine, time.monotonic)
 
@@ -87,7 +89,10 @@ class Modules:
 
     def prepare(self, spec: ModuleSpec) -> None:
         """Make a module's image available."""
-        self._images.ensure(spec.image, spec.pull_policy, spec.auth)
+        auth = spec.auth and RegistryAuth(
+            {name: self._resolve(value) for name, value in spec.auth.fields.items()}
+        )
+        self._images.ensure(self._resolve(spec.image), spec.pull_policy, auth)
 
     def start(self, name: str) -> None:
         with self._alone(name):
@@ -112,9 +117,10 @@ class Modules:
     def remove(self, name: str) -> None:
         """Remove a module, running or not, and its sockets."""
         with self._alone(name):
-            self.get(name)
+            image_id = self.get(name).image_id
             self._engine.remove(name)
             self._sockets.remove(name)
+            self._images.used(image_id)
             self._log.info("module removed", module=name)
 
     def logs(self, name: str, query: LogQuery) -> LogStream:
@@ -136,6 +142,7 @@ class Modules:
         try:
             body = create_body(
                 completed,
+                image=self._resolve(spec.image),
                 sockets=folder,
                 network=self._settings.network.name,
                 elevated_permissions=self._settings.elevated_permissions,

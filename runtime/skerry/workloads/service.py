@@ -36,9 +36,11 @@ from skerry.workloads.bootstrap import Bootstrap
 from skerry.workloads.bundle import SupportBundles
 from skerry.workloads.callers import Callers
 from skerry.workloads.certificates import Certificates
+from skerry.workloads.collector import Collector, needed_images
 from skerry.workloads.deployment import Deployment
 from skerry.workloads.device import Device
 from skerry.workloads.edge_ca import EdgeCa
+from skerry.workloads.image_use import ImageUse
 from skerry.workloads.images import Images, read_preload
 from skerry.workloads.keyring import Keyring
 from skerry.workloads.management import ManagementApi
@@ -106,7 +108,8 @@ class Edged:
         preloaded = read_preload(images_dir)
         carried = preloaded.get(settings.agent.image)
         plan = AgentPlan(settings, state, carried.id if carried else None)
-        images = Images(engine, preloaded, log)
+        use = ImageUse(state / "gc", clock)
+        images = Images(engine, preloaded, use, log)
         callers = Callers(engine, settings.agent.name, container_of)
         deployment = Deployment(
             context.config_dir.parent / "current" / "deployment.json",
@@ -129,7 +132,13 @@ class Edged:
             workload_requests=settings.workload_requests,
             management_requests=settings.management_requests,
         )
-        modules = Modules(engine, images, sockets, settings, log, complete)
+        modules = Modules(engine, images, sockets, settings, log, complete, device.resolve)
+        fixed = {settings.agent.image, *preloaded}
+
+        def needed() -> set[str]:
+            return {device.resolve(image) for image in fixed | needed_images(deployment)}
+
+        self.collector = Collector(engine, use, settings.collection, needed, clock, log)
         bootstrap = Bootstrap(
             settings,
             state,
@@ -199,7 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()
         edged.supervisor.start()
         edged.waker.start()
+        edged.collector.start()
         edged.server.run()
+    edged.collector.stop()
     edged.waker.stop()
     edged.supervisor.stop()
     log.info("stopped", status=edged.status)

@@ -6,15 +6,18 @@ sees to, so they are not looked at here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from enum import StrEnum
 from typing import TypeVar
 
 from skerry.base.errors import SettingsError
 from skerry.certs.renewal import RenewalPolicy, parse_policy
 from skerry.engine.model import RegistryAuth
+from skerry.workloads.times import duration_seconds
 
 EDGE_CA = "aziot-edged-ca"
 _UNIX = "unix://"
+_DAY_SECONDS = 86400
 _T = TypeVar("_T", bound=StrEnum)
 
 
@@ -64,6 +67,16 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
+class CollectionSettings:
+    """When images that nobody uses are removed: every so many days at a local time."""
+
+    enabled: bool = True
+    every_days: int = 1
+    age_seconds: int = 7 * _DAY_SECONDS
+    at: time = time()
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that edged.toml says."""
 
@@ -80,6 +93,7 @@ class Settings:
     management_requests: int
     workload_requests: int
     additional_info: Mapping[str, str] = field(default_factory=dict)
+    collection: CollectionSettings = field(default_factory=CollectionSettings)
 
 
 def parse_settings(table: Mapping[str, object]) -> Settings:
@@ -102,6 +116,7 @@ def parse_settings(table: Mapping[str, object]) -> Settings:
         management_requests=_count(limits, "management", 50),
         workload_requests=_count(limits, "workload", 10),
         additional_info=_strings(_table(table, "additional_info"), "additional_info"),
+        collection=_collection(_table(table, "image_garbage_collection")),
     )
 
 
@@ -129,6 +144,35 @@ def _edge_ca(ca: Mapping[str, object]) -> EdgeCaSettings:
     name = _optional(ca, "common_name")
     subject = _strings(_table(ca, "subject"), "edge_ca.subject") or ({"CN": name} if name else {})
     return EdgeCaSettings(True, parse_policy(renew, "edge_ca.auto_renew"), subject)
+
+
+def _collection(table: Mapping[str, object]) -> CollectionSettings:
+    where = "image_garbage_collection."
+    known = CollectionSettings()
+    recurrence = _duration(table, "cleanup_recurrence", where, known.every_days * _DAY_SECONDS)
+    if recurrence < _DAY_SECONDS or recurrence % _DAY_SECONDS:
+        raise SettingsError(f"{where}cleanup_recurrence is not a number of whole days")
+    text = table.get("cleanup_time", "00:00")
+    try:
+        at = time.fromisoformat(str(text))
+    except ValueError as error:
+        message = f"{where}cleanup_time is {text!r}, expected a time of day such as '23:30'"
+        raise SettingsError(message) from error
+    return CollectionSettings(
+        enabled=_flag(table, "enabled", default=known.enabled),
+        every_days=recurrence // _DAY_SECONDS,
+        age_seconds=_duration(table, "image_age_cleanup_threshold", where, known.age_seconds),
+        at=at,
+    )
+
+
+def _duration(table: Mapping[str, object], name: str, where: str, default: int) -> int:
+    if name not in table:
+        return default
+    seconds = duration_seconds(str(table[name]))
+    if seconds is None:
+        raise SettingsError(f"{where}{name} is {table[name]!r}, expected '1d', '36h' or '7 days'")
+    return seconds
 
 
 def _network(value: object) -> NetworkSettings:

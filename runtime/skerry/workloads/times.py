@@ -20,7 +20,7 @@ def point_in_time(text: str, now: datetime) -> float:
     """Read "1 day", "90m" (before now), RFC 3339 or unix seconds; returns unix seconds."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
-    seconds = _duration_seconds(text)
+    seconds = duration_seconds(text)
     if seconds is not None:
         return now.timestamp() - seconds
     try:
@@ -33,7 +33,8 @@ def point_in_time(text: str, now: datetime) -> float:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-def _duration_seconds(text: str) -> int | None:
+def duration_seconds(text: str) -> int | None:
+    """Return the seconds of "90m", "1 day" or "1h 30m"; None for what is no duration."""
     parts = _PART.findall(text.lower())
     if not parts or _PART.sub("", text.lower()).strip():
         return None

@@ -114,6 +114,35 @@ def test_a_failed_pull_says_what_the_registry_said(engine: MobyEngine) -> None:
         engine.image("no.example/x:1")
 
 
+def test_a_registry_that_says_nothing_is_not_waited_for_for_ever(
+    fake: DockerEngine, tmp_path: Path
+) -> None:
+    """The pull fails as one of a broken registry does; the engine counts as there."""
+    fake.silent.add("slow.example/x:1")
+    hasty = MobyEngine(f"unix://{tmp_path / 'docker.sock'}", stall_seconds=0.1)
+    try:
+        with pytest.raises(PullError, match=r"'slow.example/x:1' .*: nothing arrived for 0\.1 s;"):
+            hasty.pull("slow.example/x:1", None)
+    finally:
+        fake.silence.set()
+
+
+def test_an_image_goes_with_all_its_names(engine: MobyEngine, fake: DockerEngine) -> None:
+    """By its id; one that is not there has the error of what is not there."""
+    fake.images["other:1"] = IMAGE
+    engine.remove_image(IMAGE)
+    assert fake.images == {}
+    with pytest.raises(EngineNotFoundError, match="No such image"):
+        engine.remove_image(IMAGE)
+
+
+def test_images_in_use_are_those_of_all_containers(engine: MobyEngine) -> None:
+    """Whoever owns them, running or not."""
+    assert engine.images_in_use() == set()
+    engine.create("other", {"Image": REFERENCE})
+    assert engine.images_in_use() == {IMAGE}
+
+
 def archive(path: Path, reference: str) -> Path:
     config = json.dumps({"architecture": "amd64", "os": "linux"}).encode()
     manifest = json.dumps([{"Config": "c.json", "RepoTags": [reference], "Layers": []}]).encode()

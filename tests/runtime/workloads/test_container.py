@@ -6,6 +6,7 @@ from skerry.workloads.container import create_body, merged_env
 from skerry.workloads.model import IMAGE_LABEL, OWNER, OWNER_LABEL, ModuleSpec
 
 SOCKETS = Path("/var/lib/skerry/edged/mnt/pump")
+IMAGE = "x/pump:1"
 SOCKET_MOUNT = {
     "Type": "bind",
     "Source": str(SOCKETS),
@@ -17,8 +18,18 @@ SOCKET_MOUNT = {
 def body_of(options: dict[str, object], *, elevated: bool = True) -> dict[str, object]:
     spec = ModuleSpec("pump", "x/pump:1", create_options=options, env={"B": "2", "A": "1"})
     return create_body(
-        spec, sockets=SOCKETS, network="azure-iot-edge", elevated_permissions=elevated
+        spec, image=IMAGE, sockets=SOCKETS, network="azure-iot-edge", elevated_permissions=elevated
     )
+
+
+def test_the_engine_s_name_of_the_image_may_be_another() -> None:
+    """The container runs it; the label keeps the name that was asked for."""
+    spec = ModuleSpec("pump", "$upstream/pump:1")
+    body = create_body(
+        spec, image="parent/pump:1", sockets=SOCKETS, network="n", elevated_permissions=True
+    )
+    assert body["Image"] == "parent/pump:1"
+    assert body["Labels"] == {OWNER_LABEL: OWNER, IMAGE_LABEL: "$upstream/pump:1"}
 
 
 def host_of(body: dict[str, object]) -> dict[str, object]:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from fakes.docker_engine import DockerEngine, serving
+from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
 from skerry.engine.client import MobyEngine
 from skerry.engine.errors import PullError
 from skerry.engine.model import RegistryAuth
 from skerry.workloads.errors import ImageError
+from skerry.workloads.image_use import ImageUse
 from skerry.workloads.images import Images, read_preload
 from skerry.workloads.settings import PullPolicy
 
@@ -31,9 +33,11 @@ class Store:
     folder: Path
     fake: DockerEngine
     engine: MobyEngine
+    use: ImageUse
 
     def images(self) -> Images:
-        return Images(self.engine, read_preload(self.folder), get_logger("edged"))
+        preloaded = read_preload(self.folder)
+        return Images(self.engine, preloaded, self.use, get_logger("edged"))
 
     def carry(self, reference: str = REFERENCE, **changes: str) -> str:
         """Put an archive and its line of preload.json into the folder; returns the image's id."""
@@ -66,7 +70,8 @@ class Store:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with serving(DockerEngine(), tmp_path / "docker.sock") as fake:
-        yield Store(tmp_path, fake, MobyEngine(f"unix://{tmp_path / 'docker.sock'}"))
+        engine = MobyEngine(f"unix://{tmp_path / 'docker.sock'}")
+        yield Store(tmp_path, fake, engine, ImageUse(tmp_path / "gc", SystemClock()))
 
 
 def test_a_missing_image_is_loaded_once(store: Store) -> None:
@@ -181,3 +186,21 @@ def test_an_image_named_by_digest_is_fetched_once(store: Store) -> None:
     store.fake.images[pinned] = "sha256:" + "c" * 64
     store.images().ensure(pinned, ON_CREATE, None)
     assert store.pulls() == 0
+
+
+def test_a_fetched_image_is_remembered_for_the_collection(store: Store) -> None:
+    """One of the appliance is not: nobody may remove that."""
+    store.carry()
+    store.fake.registry[REMOTE] = "sha256:" + "e" * 64
+    for reference in (REFERENCE, REMOTE):
+        store.images().ensure(reference, ON_CREATE, None)
+    assert store.use.older_than(-60) == ["sha256:" + "e" * 64]
+
+
+def test_a_pull_by_digest_asks_for_that_content(store: Store) -> None:
+    """Once it is here, the registry is not asked again."""
+    pinned = "registry.example/pump@sha256:" + "d" * 64
+    store.fake.registry[pinned] = "sha256:" + "e" * 64
+    store.images().ensure(pinned, ON_CREATE, None)
+    store.images().ensure(pinned, ON_CREATE, None)
+    assert store.pulls() == 1

@@ -1,5 +1,7 @@
 """The management API of a running edged, in front of an engine that speaks Docker's API."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -90,6 +92,17 @@ def test_the_agent_gets_its_answer_before_it_is_replaced(
     until(is_new, "the new agent runs")
     assert engine.containers["edgeAgent"].body["Image"] == "localhost/test/agent:2"
     assert env_of(engine, "edgeAgent")["IOTEDGE_MODULEID"] == "$edgeAgent"
+
+
+def test_upstream_in_the_name_of_an_image_is_the_parent(agent: House, engine: DockerEngine) -> None:
+    """Pulled, run and logged in to under the real name; the agent finds the name that it gave."""
+    engine.registry["house/valve:1"] = IMAGE_ID
+    auth = {"serveraddress": "$upstream", "username": "u", "password": "p"}
+    client = agent.client()
+    created: Any = client.post("/modules", spec(image="$upstream/valve:1", auth=auth))
+    assert created["config"]["settings"]["image"] == "$upstream/valve:1"
+    assert engine.containers["pump"].body["Image"] == "house/valve:1"
+    assert json.loads(base64.urlsafe_b64decode(engine.logins[-1]))["serveraddress"] == "house"
 
 
 AGENT_ONLY = (

@@ -1,6 +1,7 @@
 """edged's settings, as `skerry config apply` writes them and as people change them by hand."""
 
 import tomllib
+from datetime import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,12 @@ import pytest
 from skerry.base.errors import SettingsError
 from skerry.base.settings import merge
 from skerry.certs.renewal import RenewalPolicy
-from skerry.workloads.settings import PullPolicy, ReprovisioningMode, parse_settings
+from skerry.workloads.settings import (
+    CollectionSettings,
+    PullPolicy,
+    ReprovisioningMode,
+    parse_settings,
+)
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/config"
 RENDERED = sorted(GOLDEN.glob("*/edged.toml"))
@@ -69,9 +75,28 @@ def test_what_is_set_is_used() -> None:
     assert settings.network.ipam == ({"Subnet": "10.9.0.0/24", "IPRange": "10.9.0.0/25"},)
 
 
+def test_when_images_are_collected() -> None:
+    """Once a day at midnight what was of no use for a week, unless config.toml says otherwise."""
+    assert parse_settings(MINIMAL).collection == CollectionSettings(True, 1, 7 * 86400, time(0))
+    table = {
+        "enabled": False,
+        "cleanup_recurrence": "48h",
+        "image_age_cleanup_threshold": "1 day 12h",
+        "cleanup_time": "23:30",
+    }
+    made = parse_settings(merge(MINIMAL, {"image_garbage_collection": table})).collection
+    assert made == CollectionSettings(False, 2, 36 * 3600, time(23, 30))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"image_garbage_collection": {"cleanup_time": "24:00"}}, "cleanup_time is '24:00', exp"),
+        ({"image_garbage_collection": {"cleanup_recurrence": "36h"}}, "not a number of whole days"),
+        (
+            {"image_garbage_collection": {"image_age_cleanup_threshold": "2 moons"}},
+            "image_garbage_collection.image_age_cleanup_threshold is '2 moons', expected '1d'",
+        ),
         ({"hostname": ""}, "hostname is '', expected a text that is not empty"),
         ({"agent": {"type": "vm"}}, "agent.type is 'vm', expected 'docker'"),
         ({"agent": {"config": {"image": 7}}}, "agent.config.image is 7"),

@@ -83,6 +83,21 @@ def test_resources_carry_the_engine_s_figures_as_text(
     assert 0 < used["used_ram"] < int(str(used["total_ram"]))
 
 
+def test_behind_a_sandbox_the_control_groups_tell(engine: MobyEngine, tmp_path: Path) -> None:
+    """edged sees no /proc/stat; copies of files in memory are not in use."""
+    plain = resources(engine, [], Machine(tmp_path))
+    found = machine(
+        tmp_path,
+        {
+            "sys/fs/cgroup/cpu.stat": "usage_usec 99000000000000\nuser_usec 1\n",
+            "sys/fs/cgroup/memory.stat": "anon 5\nactive_file 99000000000000\n",
+        },
+    )
+    used = resources(engine, [], found)
+    assert (plain["used_cpu"], used["used_cpu"]) == (0.0, 100.0)
+    assert used["used_ram"] == 0
+
+
 def test_a_hidden_processor_use_is_zero(engine: MobyEngine, tmp_path: Path) -> None:
     """Without /proc/stat the answer still comes."""
     assert resources(engine, [], Machine(tmp_path))["used_cpu"] == 0.0
