@@ -107,3 +107,9 @@ def total(store: Store, outcome: str, reason: str | None = None) -> int:
 def small(**changes: object) -> StoreSettings:
     """Return settings for tests with some changed."""
     return replace(SETTINGS, **changes)  # type: ignore[arg-type]
+
+
+def tidy(store: Store) -> None:
+    """Wait until the store has done what is due: it looks after each transaction."""
+    put(store)
+    put(store)

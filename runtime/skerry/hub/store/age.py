@@ -31,9 +31,14 @@ class Mark:
         return json.dumps(asdict(self))
 
     @staticmethod
-    def load(text: str) -> "Mark":
-        """Read what `dump` wrote."""
-        return Mark(**json.loads(text))
+    def load(text: str) -> "Mark | None":
+        """Read what `dump` wrote; None when it is something else."""
+        try:
+            found = json.loads(text)
+            times = (float(found[name]) for name in ("age", "wall", "monotonic"))
+            return Mark(*times, boot=str(found["boot"]))
+        except (ValueError, TypeError, LookupError):
+            return None
 
 
 def boot_id(path: Path = BOOT_ID) -> str:

@@ -30,6 +30,7 @@ from skerry.hub.store.room import Room
 from skerry.hub.store.rows import (
     Row,
     Waiting,
+    checksum,
     delete,
     dump_bag,
     first_of,
@@ -63,7 +64,7 @@ class Change:
     parts: Parts
     age: float
     wall: float
-    to_come: int = 0  # bytes that later puts of this transaction will bring
+    to_come: int = 0  # bytes of bodies that this transaction is still to bring
     soonest: float = float("inf")  # age at which the first of what is stored expires
     totals: Totals = field(default_factory=Totals)
     _held: int = 0
@@ -85,20 +86,24 @@ class Change:
         content_size = len(bag) + len(message.body)
         own_size = row_size(message.id, message.source)
         size = len(targets) * own_size + content_size
-        if targets and (refusal := self._refusal(size, min(each.priority for each in targets))):
+        ahead, self.to_come = self.to_come, self.to_come - len(message.body)
+        if targets and (
+            refusal := self._refusal(size, ahead, min(each.priority for each in targets))
+        ):
             return refusal
         self.totals.add(NO_QUEUE, RECEIVED, 1, content_size)
         if not targets:
             self.totals.add(NO_QUEUE, DROPPED, 1, content_size, Dropped.NO_ROUTE)
             self._in.append((message.id, message.source, message.received_at, ()))
             return None
+        crc = checksum(message.id, message.source, bag, message.body)
         content = self._share(bag, message.body, len(targets)) if len(targets) > 1 else None
         queues = []
         for target in targets:
             queue = self.parts.books.queue(target.endpoint, target.priority)
             queues.append(queue.id)
             expires = _expiry(self.age, target.ttl_seconds)
-            self._enter(queue, message, expires, content, own_size, content_size, bag)
+            self._enter(queue, message, expires, content, own_size, content_size, bag, crc)
         self._in.append((message.id, message.source, message.received_at, queues))
         self._held += size
         self.parts.room.took(size)
@@ -145,6 +150,7 @@ class Change:
 
     def publish(self) -> None:
         """Tell queues and counters what is now on disk."""
+        self.parts.ledger.settle(committed=True)
         books = self.parts.books
         books.totals.merge(self.totals)
         books.held += self._held
@@ -168,13 +174,14 @@ class Change:
 
     def undo(self) -> None:
         """Nothing of it was stored."""
+        self.parts.ledger.settle(committed=False)
         for queue in self._removed:
             with self.parts.books.endpoints[queue.endpoint].lock:
                 queue.forget()
 
     def _enter(
         self, queue: Queue, message: Message, expires: int | None, content: int | None,
-        own_size: int, content_size: int, bag: str,
+        own_size: int, content_size: int, bag: str, crc: int,
     ) -> None:  # fmt: skip
         added = self._added.setdefault(queue.id, [])
         position = first_of(queue.id) + queue.stored + len(added) + 1
@@ -182,7 +189,16 @@ class Change:
         added.append(Waiting(position, message.id, expires, size, content, content_size, message))
         kept = (bag, message.body) if content is None else ("", b"")
         self._rows.append(
-            (position, message.id, expires, message.received_at, message.source, *kept, content)
+            (
+                position,
+                message.id,
+                expires,
+                message.received_at,
+                message.source,
+                *kept,
+                content,
+                crc,
+            )
         )
         self.totals.add(queue.id, STORED, 1, size)
         if expires is not None:
@@ -224,11 +240,11 @@ class Change:
         self.totals.add(NO_QUEUE, SHARED, -len(gone), -still)
         self._held += still
 
-    def _refusal(self, size: int, priority: int) -> Refusal | None:
+    def _refusal(self, size: int, ahead: int, priority: int) -> Refusal | None:
         room, held = self.parts.room, self.parts.books.held + self._held
         missing = room.missing(held, size)
         if missing > 0 and self.parts.settings.policy is FullPolicy.DROP_OLDEST:
-            wanted = max(missing, room.missing(held, max(size, self.to_come)))
+            wanted = max(missing, room.missing(held, max(size, ahead)))
             missing -= self._evict(missing, wanted, priority)
         return room.refusal(held, size) if missing > 0 else None
 

@@ -42,7 +42,8 @@ CREATE {temp} TABLE IF NOT EXISTS queue (
 );
 CREATE {temp} TABLE IF NOT EXISTS entry (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL, expires INTEGER, received REAL NOT NULL,
-    source TEXT NOT NULL, bag TEXT NOT NULL, body BLOB NOT NULL, content INTEGER
+    source TEXT NOT NULL, bag TEXT NOT NULL, body BLOB NOT NULL, content INTEGER,
+    crc INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS {place}entry_expires ON entry (expires) WHERE expires IS NOT NULL;
 CREATE {temp} TABLE IF NOT EXISTS content (
@@ -61,6 +62,9 @@ CREATE {temp} TABLE IF NOT EXISTS ledger (
 _SYNCHRONOUS = {Durability.SYNCED: "FULL", Durability.WRITTEN: "NORMAL", Durability.MEMORY: "FULL"}
 _BUSY_SECONDS = 10.0
 
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises; messages of SQLite may quote bytes of it."""
+
 
 class Database:
     """The two connections."""
@@ -72,10 +76,10 @@ class Database:
         path = folder / FILE
         # Made before SQLite opens it, so that messages are private from the first byte on.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self.writer = _connect(path)
+        self.writer = connect(path)
         try:
             _prepare(self.writer, path, durability)
-            self._reader = self.writer if self._in_memory else _connect(path)
+            self._reader = self.writer if self._in_memory else connect(path)
             self._reader.execute("PRAGMA query_only = ON" if not self._in_memory else "SELECT 1")
         except BaseException:
             self.writer.close()
@@ -110,7 +114,7 @@ class Database:
 
 def is_sound(path: Path, seconds: float) -> bool:
     """Return whether a file passes SQLite's check, as far as that gets in the time given."""
-    connection = _connect(path)
+    connection = connect(path)
     with contextlib.closing(connection):
         timer = threading.Timer(seconds, connection.interrupt)
         timer.start()
@@ -118,7 +122,7 @@ def is_sound(path: Path, seconds: float) -> bool:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.OperationalError as error:
             return error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
-        except sqlite3.DatabaseError:
+        except DAMAGE:
             return False
         finally:
             timer.cancel()
@@ -138,10 +142,18 @@ def is_full(error: BaseException) -> bool:
     return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a file, for any thread, with transactions as they are asked for."""
+    connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _text
+    return connection
+
+
+def _text(data: bytes) -> str:
+    """Damaged text must not make a whole answer unreadable; sums tell that it is damaged."""
+    return data.decode("utf-8", "replace")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, durability: Durability) -> None:

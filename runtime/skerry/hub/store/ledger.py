@@ -39,11 +39,19 @@ class Ledger:
     def __init__(self, max_bytes: int, max_seconds: float) -> None:
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
-        self._bytes = 0
+        self._bytes = self._settled = 0
 
     def measure(self, connection: sqlite3.Connection) -> None:
         """Find out how much there is."""
         self._bytes = connection.execute(f"SELECT {_SIZE} FROM ledger").fetchone()[0]  # noqa: S608
+        self._settled = self._bytes
+
+    def settle(self, *, committed: bool) -> None:
+        """Note how the transaction ended."""
+        if committed:
+            self._settled = self._bytes
+        else:
+            self._bytes = self._settled
 
     def write(
         self, connection: sqlite3.Connection, age: float, ids: Sequence[str], event: object
@@ -85,7 +93,10 @@ def trace(connection: sqlite3.Connection, message_id: str, queues: Queues) -> Tr
     )
     source, found = "", list[Event]()
     for (text,) in rows:
-        kind, at, *rest = json.loads(text)
+        try:
+            kind, at, *rest = json.loads(text)
+        except ValueError:
+            continue  # damaged on disk
         if kind == "in":
             for one, sender, received, numbers in rest[0]:
                 if one == message_id:

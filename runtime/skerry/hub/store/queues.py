@@ -155,7 +155,10 @@ class Endpoint:
         bisect.insort(self.queues, queue, key=lambda each: each.priority)
 
     def take(self, load: Load, age_ms: int, limit: int, max_bytes: int) -> list[Waiting]:
-        """Hand out what is next: strict priority, then order; at least one if there is any."""
+        """Hand out what is next: strict priority, then order; at least one if there is any.
+
+        What turns out to be damaged is among it, without a message.
+        """
         taken: list[Waiting] = []
         size = 0
         for queue in self.queues:

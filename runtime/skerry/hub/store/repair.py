@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from skerry.base.log import Logger
-from skerry.hub.store.database import FILE, SUFFIXES, Database, is_damage, is_sound
+from skerry.hub.store.database import DAMAGE, FILE, SUFFIXES, Database, connect, is_damage, is_sound
 from skerry.hub.store.model import Dropped, Durability
 from skerry.hub.store.rows import ROW_BYTES, first_of
 from skerry.hub.store.totals import DROPPED, SHARED, STORED, load_totals
@@ -65,8 +65,8 @@ def _move_aside(folder: Path) -> Path:
 def _salvage(path: Path, into: Database) -> tuple[int, int]:
     """Return how many entries were taken over, and how many are known to be lost."""
     try:
-        old = sqlite3.connect(path, isolation_level=None)
-    except sqlite3.Error:
+        old = connect(path)
+    except DAMAGE:
         return 0, 0
     with contextlib.closing(old), into.transaction() as new:
         for table in _TABLES:
@@ -134,7 +134,7 @@ def _add(
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
     """Copy a small table up to its first damaged place."""
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*DAMAGE):
         for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 - our own names
             _insert(new, table, row)
 
@@ -150,9 +150,10 @@ def _rows(
                 f"SELECT * FROM {table} WHERE number BETWEEN ? AND ? ORDER BY number",  # noqa: S608
                 (first, last),
             ):
-                yield row
-                first, step = int(row[0]) + 1, 1
-        except sqlite3.DatabaseError:
+                if first <= row[0] <= last:  # else damage has changed the order
+                    yield row
+                    first, step = row[0] + 1, 1
+        except DAMAGE:
             first, step = first + step, step * 2
         else:
             return

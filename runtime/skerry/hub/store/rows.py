@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+from zlib import crc32
 
 from skerry.hub.store.model import Message, Position
 
@@ -18,36 +19,44 @@ _SIZES = (256, 64, 16, 4, 1)
 _SHORT_RUN = 4
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+# Damage may have changed types, and JSON holds no blobs.
+_COLUMNS = """
+    number, cast(id AS TEXT), cast(expires AS INTEGER), cast(received AS REAL),
+    cast(source AS TEXT), cast(content AS INTEGER)
+"""
 # One row of JSON for many of the table: a step of SQLite gives up the interpreter, and under load a
 # thread may wait 5 ms each time to have it back. The outer SELECT keeps the order of the inner one.
-_WHOLE = """
+_WHOLE = f"""
     SELECT json_group_array(
-        json_array(number, id, expires, received, source, content, bag, hex(body))
+        json_array({_COLUMNS}, cast(crc AS INTEGER), cast(bag AS TEXT), hex(body))
     ) FROM (
         SELECT * FROM (
-            SELECT e.number, e.id, e.expires, e.received, e.source, e.content,
+            SELECT e.number, e.id, e.expires, e.received, e.source, e.content, e.crc,
                 ifnull(c.bag, e.bag) AS bag, ifnull(c.body, e.body) AS body,
                 sum(length(ifnull(c.body, e.body))) OVER (ORDER BY e.number) AS bytes
             FROM entry e LEFT JOIN content c ON c.number = e.content
             WHERE e.number > ?1 AND e.number <= ?2 ORDER BY e.number LIMIT ?3
         ) WHERE bytes - length(body) < ?4 ORDER BY number
     )
-"""
-_SIZED = """
-    SELECT json_group_array(json_array(number, id, expires, received, source, content, size)) FROM (
+"""  # noqa: S608 - constants
+_SIZED = f"""
+    SELECT json_group_array(json_array({_COLUMNS}, size)) FROM (
         SELECT e.number, e.id, e.expires, e.received, e.source, e.content,
             length(cast(ifnull(c.bag, e.bag) AS BLOB)) + length(ifnull(c.body, e.body)) AS size
         FROM entry e LEFT JOIN content c ON c.number = e.content
-        WHERE {where} LIMIT ?3
+        WHERE {{where}} LIMIT ?3
     )
-"""
+"""  # noqa: S608 - constants
 _SIZED_RANGE = _SIZED.format(where="e.number > ?1 AND e.number <= ?2 ORDER BY e.number")
 _SIZED_EXPIRED = _SIZED.format(where="e.expires > ?1 AND e.expires <= ?2 ORDER BY e.expires")
 
 
 @dataclass(slots=True)
 class Waiting:
-    """An entry of a queue. `size` is what it counts for; `content` names what it shares."""
+    """An entry of a queue. `size` is what it counts for; `content` names what it shares.
+
+    Read from disk, `message` is None when it is not what was stored.
+    """
 
     position: int
     id: str
@@ -101,20 +110,26 @@ def read_expired(connection: sqlite3.Connection, age_ms: int, limit: int) -> lis
 
 
 def _whole(row: Row) -> Waiting:
-    number, message_id, expires, received, source, content, bag, body = row
-    system, properties = json.loads(bag) if bag else ({}, {})
-    message = Message(message_id, source, system, properties, bytes.fromhex(body), received)
-    size = len(bag) + len(message.body)
-    return Waiting(
-        number, message_id, expires, row_size(message_id, source) + size, content, size, message
-    )
+    number, message_id, expires, received, source, content, crc, bag, hexed = row
+    body, bag = bytes.fromhex(hexed), str(bag)
+    message = None
+    if checksum(str(message_id), str(source), bag, body) == crc:
+        system, properties = json.loads(bag) if bag else ({}, {})
+        message = Message(message_id, source, system, properties, body, received)
+    return _sized((number, message_id, expires, 0, source, content, len(bag) + len(body)), message)
 
 
-def _sized(row: Row) -> Waiting:
-    number, message_id, expires, _, source, content, size = row
-    return Waiting(
-        number, message_id, expires, row_size(message_id, source) + size, content, size, None
-    )
+def _sized(row: Row, message: Message | None = None) -> Waiting:
+    number, found_id, expires, _, source, content, size = row
+    message_id = str(found_id)  # SQLite keeps any type anywhere, so damage may have changed it
+    own = row_size(message_id, str(source))
+    expires = expires if isinstance(expires, int) else None
+    return Waiting(number, message_id, expires, own + size, content, size, message)
+
+
+def checksum(message_id: str, source: str, bag: str, body: bytes) -> int:
+    """Return what tells whether a message is still what it was."""
+    return crc32(body, crc32(f"{message_id}\n{source}\n{bag}".encode(errors="replace")))
 
 
 def row_size(message_id: str, source: str) -> int:

@@ -29,6 +29,7 @@ from skerry.hub.store.documents import Documents
 from skerry.hub.store.errors import StoreError
 from skerry.hub.store.ledger import Ledger
 from skerry.hub.store.model import (
+    Dropped,
     Entry,
     Event,
     Outcome,
@@ -39,6 +40,7 @@ from skerry.hub.store.model import (
     Trace,
 )
 from skerry.hub.store.purge import Purge
+from skerry.hub.store.queues import Endpoint
 from skerry.hub.store.room import Room
 from skerry.hub.store.rows import Waiting
 from skerry.hub.store.upkeep import MARK
@@ -108,15 +110,14 @@ class Store:
         Cheap when the messages came just now; reads the disk (about 1 ms) when they did not.
         """
         found = self._books.endpoint(endpoint)
-        try:
-            with found.lock:
-                age = self._ages.now()
-                taken = found.take(self._books.load, int(age * 1000), limit, max_bytes)
-        except sqlite3.Error as error:
-            self._damaged(error)
-            return []
-        ahead = self._ages.wall() - age
-        return _entries(taken, ahead)
+        taken = self._taken(found, limit, max_bytes)
+        while spoiled := [Position(each.position) for each in taken if each.message is None]:
+            self._log.error("messages on disk are damaged", endpoint=endpoint, count=len(spoiled))
+            self.done(endpoint, spoiled, Outcome.REJECTED, Dropped.CORRUPTED)
+            if len(spoiled) < len(taken):
+                break
+            taken = self._taken(found, limit, max_bytes)
+        return _entries(taken, self._ages.wall() - self._ages.now())
 
     def done(
         self, endpoint: str, positions: Iterable[Position], outcome: Outcome, reason: str = ""
@@ -213,7 +214,8 @@ class Store:
         believed = settings.believed_gap_seconds
         last = Mark.load(mark) if mark else None
         self._ages = AgeClock(self._clock, self._boot(), last, believed, log)
-        self._epoch = max(int(view.meta(database.writer, _ID_KEY) or 0) + 1, int(self._ages.wall()))
+        former = view.meta(database.writer, _ID_KEY) or ""
+        self._epoch = max(int(former) + 1 if former.isdecimal() else 0, int(self._ages.wall()))
         parts = Parts(self._books, self._room, ledger, settings)
         self._writer = Writer(
             database,
@@ -237,6 +239,15 @@ class Store:
         future: Future[object] = Future()
         self._writer.add(Work(run, future))
         return future
+
+    def _taken(self, endpoint: Endpoint, limit: int, max_bytes: int) -> list[Waiting]:
+        try:
+            with endpoint.lock:
+                age_ms = int(self._ages.now() * 1000)
+                return endpoint.take(self._books.load, age_ms, limit, max_bytes)
+        except sqlite3.Error as error:
+            self._damaged(error)
+            return []
 
     def _left(self) -> int:
         disk = self._room.disk_free + self._room.reusable - self._settings.min_free_bytes
