@@ -35,8 +35,8 @@ class Mark:
         """Read what `dump` wrote; None when it is something else."""
         try:
             found = json.loads(text)
-            times = (float(found[name]) for name in ("age", "wall", "monotonic"))
-            return Mark(*times, boot=str(found["boot"]))
+            age, wall, monotonic = (float(found[name]) for name in ("age", "wall", "monotonic"))
+            return Mark(age, wall, monotonic, str(found["boot"]))
         except (ValueError, TypeError, LookupError):
             return None
 

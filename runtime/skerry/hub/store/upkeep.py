@@ -18,7 +18,7 @@ _VACUUM_PAGES = 256
 _VACUUM_SECONDS = 1.0
 _SPARE_PAGES = 2048  # kept free in the file: it will soon be used again
 _TRIM_SECONDS = 600.0
-_MARK_SECONDS = 10.0
+_MARK_SECONDS = 300.0
 _SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 MARK = "age"

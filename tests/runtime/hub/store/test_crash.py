@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def load(folder: Path, first: int, out: int) -> None:
     def say(kind: str, endpoint: str, numbers: list[int]) -> None:
         os.write(out, f"{kind} {endpoint} {' '.join(map(str, numbers))}\n".encode())
 
+    def ended(endpoint: str, numbers: list[int], _: object) -> None:
+        say("ended", endpoint, numbers)
+
     def deliver(store: Store, endpoint: str, wake: threading.Event) -> None:
         while True:
             wake.wait()
@@ -59,7 +63,7 @@ def load(folder: Path, first: int, out: int) -> None:
                     found, numbers = store.take(endpoint, 1, 1), numbers[:1]
                 positions = [entry.position for entry in found]
                 done = store.done(endpoint, positions, Outcome.DELIVERED)
-                done.add_done_callback(lambda _, told=numbers: say("ended", endpoint, told))
+                done.add_done_callback(partial(ended, endpoint, numbers))
 
     with opened(folder) as store:
         for endpoint in ENDPOINTS:
