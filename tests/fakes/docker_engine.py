@@ -75,6 +75,8 @@ class DockerEngine:
     """References whose registry says nothing until `silence` is set."""
     silence: threading.Event = field(default_factory=threading.Event)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    architecture: str = ""
+    """That of all images, in the engine's words; empty as of old engines."""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def refuse(self, path: str, status: int, message: str) -> None:
@@ -214,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if found is None:
                     self._json({"message": f"No such image: {name}"}, 404)
                 else:
-                    self._json({"Id": found, "Size": 1234})
+                    self._json({"Id": found, "Size": 1234, "Architecture": engine.architecture})
             case ("DELETE", image) if image.startswith("/images/"):
                 self._remove_image(image.removeprefix("/images/"))
             case _:

@@ -80,6 +80,7 @@ class MobyEngine:
             architecture=str(info.get("Architecture", "")),
             cpus=int(info.get("NCPU", 0)),
             memory_bytes=int(info.get("MemTotal", 0)),
+            data_root=str(info.get("DockerRootDir", "")),
         )
 
     def containers(self, label: str) -> list[str]:
@@ -200,7 +201,12 @@ class MobyEngine:
 
     def image(self, reference: str) -> Image:
         found = self.describe_image(reference)
-        return Image(id=found["Id"], tags=tuple(found.get("RepoTags") or ()))
+        return Image(
+            id=found["Id"],
+            tags=tuple(found.get("RepoTags") or ()),
+            os=found.get("Os", ""),
+            architecture=found.get("Architecture", ""),
+        )
 
     def pull(self, reference: str, auth: RegistryAuth | None) -> None:
         try:

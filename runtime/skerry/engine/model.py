@@ -46,6 +46,8 @@ class Image:
 
     id: str
     tags: tuple[str, ...]
+    os: str = ""
+    architecture: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class EngineInfo:
     architecture: str
     cpus: int
     memory_bytes: int
+    data_root: str = ""
 
 
 @dataclass(frozen=True)

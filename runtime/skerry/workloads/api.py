@@ -10,7 +10,13 @@ from skerry.base.http import HttpError, Response
 from skerry.base.log import Logger
 from skerry.engine.errors import EngineError
 from skerry.workloads.deployment import DeploymentError
-from skerry.workloads.errors import ImageError, NotReadyError, WorkloadsError
+from skerry.workloads.errors import (
+    ImageError,
+    NoRoomError,
+    NotReadyError,
+    UnfitImageError,
+    WorkloadsError,
+)
 
 VERSIONS = (
     "2018-06-28",
@@ -45,6 +51,10 @@ def guarded(handler: Callable[..., Response], log: Logger) -> Callable[..., Resp
             raise HttpError(_BAD_REQUEST if refused else _SERVER_ERROR, str(error)) from error
         except (UnreachableError, NotReadyError) as error:
             raise HttpError(_UNAVAILABLE, str(error)) from error
+        except UnfitImageError as error:
+            raise HttpError(422, str(error)) from error
+        except NoRoomError as error:
+            raise HttpError(507, str(error)) from error
         except ImageError as error:
             raise HttpError(404, str(error)) from error
         except (WorkloadsError, DeploymentError) as error:

@@ -15,6 +15,7 @@ from skerry.engine.model import Container, Engine, LogQuery, LogStream, Registry
 from skerry.workloads.container import create_body
 from skerry.workloads.images import Images
 from skerry.workloads.model import OWNED, OWNER, OWNER_LABEL, ModuleSpec
+from skerry.workloads.preflight import Preflight
 from skerry.workloads.seen import Seen
 from skerry.workloads.settings import Settings
 from skerry.workloads.sockets import ModuleSockets
@@ -46,6 +47,7 @@ class Modules:
         self._complete = complete
         self._resolve = resolve
         self._busy: dict[str, threading.RLock] = {}
+        self._preflight = Preflight(engine)
         self._seen = Seen(engine, time.monotonic)
 
     def all(self) -> list[Container]:
@@ -88,11 +90,14 @@ class Modules:
             return made
 
     def prepare(self, spec: ModuleSpec) -> None:
-        """Make a module's image available."""
+        """Make a module's image available, and see that it can be used here."""
         auth = spec.auth and RegistryAuth(
             {name: self._resolve(value) for name, value in spec.auth.fields.items()}
         )
-        self._images.ensure(self._resolve(spec.image), spec.pull_policy, auth)
+        image = self._resolve(spec.image)
+        self._preflight.before(image)
+        self._images.ensure(image, spec.pull_policy, auth)
+        self._preflight.after(image)
 
     def start(self, name: str) -> None:
         with self._alone(name):

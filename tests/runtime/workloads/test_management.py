@@ -278,3 +278,18 @@ def test_a_full_disk_is_named_with_the_remedy(agent: House, engine: DockerEngine
     with pytest.raises(ApiError, match="docker image prune") as full:
         agent.client().get("/modules")
     assert full.value.status == 500
+
+
+def test_an_image_for_another_machine_is_422(agent: House, engine: DockerEngine) -> None:
+    """The agent takes that for a deployment that can never be applied here."""
+    engine.architecture = "s390x"
+    settings = {"image": "localhost/test/agent:1", "createOptions": {}}
+    spec = {
+        "name": "pump",
+        "type": "docker",
+        "imagePullPolicy": "never",
+        "config": {"settings": settings},
+    }
+    with pytest.raises(ApiError, match="is for linux/s390x") as caught:
+        agent.client().post("/modules/pump/prepareupdate", spec)
+    assert caught.value.status == 422
