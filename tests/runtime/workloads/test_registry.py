@@ -144,7 +144,12 @@ def test_an_engine_killed_in_the_middle(store: Registry, engine: Moby) -> None:
     reference = store.reference("pump")
     store.line.stall_after(BIG_BYTES // 2)
     client = MobyEngine(engine.uri)
-    killer = threading.Thread(target=lambda: store.line.held.wait(30) and engine.daemon.kill())
+
+    def kill_in_the_middle() -> None:
+        store.line.held.wait(30)
+        engine.daemon.kill()
+
+    killer = threading.Thread(target=kill_in_the_middle)
     killer.start()
     with pytest.raises(EngineUnreachableError):
         client.pull(reference, login(store))
