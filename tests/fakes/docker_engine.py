@@ -74,6 +74,8 @@ class DockerEngine:
     silent: set[str] = field(default_factory=set)
     """References whose registry says nothing until `silence` is set."""
     silence: threading.Event = field(default_factory=threading.Event)
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """Path -> what its answers wait for."""
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     architecture: str = ""
     """That of all images, in the engine's words; empty as of old engines."""
@@ -177,6 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         body = self._body()
         engine.calls.append((self.command, path))
+        if path in engine.held:
+            engine.held[path].wait(30)
         refusal = engine.refusals.get(path)
         if refusal is not None:
             self._json({"message": refusal[1]}, refusal[0])

@@ -70,12 +70,12 @@ class Modules:
 
     def create(self, spec: ModuleSpec) -> Container:
         """Fetch the image as the policy says, and make the container; it does not start."""
-        with self._alone(spec.name):
+        with self.alone(spec.name):
             return self._create(spec)
 
     def replace(self, spec: ModuleSpec, *, start: bool) -> Container:
         """Make a module anew. The old one goes only when the new one's image is there."""
-        with self._alone(spec.name):
+        with self.alone(spec.name):
             self.prepare(spec)
             if self.find(spec.name) is not None:
                 self._engine.stop(spec.name, STOP_SECONDS)
@@ -100,20 +100,20 @@ class Modules:
         self._preflight.after(image)
 
     def start(self, name: str) -> None:
-        with self._alone(name):
+        with self.alone(name):
             self.get(name)
             self._sockets.ensure(name)
             self._engine.start(name)
             self._log.info("module started", module=name)
 
     def stop(self, name: str) -> None:
-        with self._alone(name):
+        with self.alone(name):
             self.get(name)
             self._engine.stop(name, STOP_SECONDS)
             self._log.info("module stopped", module=name)
 
     def restart(self, name: str) -> None:
-        with self._alone(name):
+        with self.alone(name):
             self.get(name)
             self._sockets.ensure(name)
             self._engine.restart(name, STOP_SECONDS)
@@ -121,7 +121,7 @@ class Modules:
 
     def remove(self, name: str) -> None:
         """Remove a module, running or not, and its sockets."""
-        with self._alone(name):
+        with self.alone(name):
             image_id = self.get(name).image_id
             self._engine.remove(name)
             self._sockets.remove(name)
@@ -162,6 +162,7 @@ class Modules:
         return self.get(spec.name)
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
+    def alone(self, name: str) -> Iterator[None]:
+        """Keep everybody else from this module, for several calls that belong together."""
         with self._busy.setdefault(name, threading.RLock()):
             yield

@@ -173,6 +173,13 @@ class Supervisor:
                 self._attempts = Attempts()
 
     def _attempt(self) -> None:
+        # the agent may be putting another one in its place: what was seen before is not believed
+        with self._modules.alone(self._settings.agent.name):
+            self._look()
+            if self._action is not Action.NONE:
+                self._change()
+
+    def _change(self) -> None:
         container, limit = self._container, self._settings.max_retries
         if self._attempts.exhausted(limit):
             self._log.error("the edge agent failed too often", limit=limit)

@@ -99,3 +99,23 @@ def test_wait_returns_when_a_container_ends_or_time_is_over(engine: MobyEngine) 
     engine.start("sleeper")
     engine.wait("sleeper", 1)
     assert engine.inspect("sleeper").state.running
+
+
+def test_a_part_of_the_logs_is_chosen_by_count_and_time(engine: MobyEngine) -> None:
+    """The last lines, those since or until a moment, and each with its time in front."""
+    create(engine, "talker", "echo one; sleep 1.2; echo two; echo three")
+    engine.start("talker")
+    engine.wait("talker", 30)
+
+    def lines(**query: object) -> list[bytes]:
+        made = LogQuery(**query)  # type: ignore[arg-type]  # a test's own words
+        return [data for _, data in split_frames(engine.logs("talker", made))]
+
+    assert lines(tail=1) == [b"three\n"]
+    assert lines(tail=0) == []
+    started = engine.inspect("talker").state.started_at
+    assert started is not None
+    middle = started.timestamp() + 0.8
+    assert lines(since=middle) == [b"two\n", b"three\n"]
+    assert lines(until=middle) == [b"one\n"]
+    assert lines(timestamps=True, tail=1)[0].endswith(b"Z three\n")

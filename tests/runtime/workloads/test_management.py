@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -92,6 +93,28 @@ def test_the_agent_gets_its_answer_before_it_is_replaced(
     until(is_new, "the new agent runs")
     assert engine.containers["edgeAgent"].body["Image"] == "localhost/test/agent:2"
     assert env_of(engine, "edgeAgent")["IOTEDGE_MODULEID"] == "$edgeAgent"
+
+
+def test_the_watchdog_waits_for_an_agent_that_replaces_itself(
+    agent: House, engine: DockerEngine
+) -> None:
+    """Between the old container and the new one it sees none, and makes none."""
+    engine.images["localhost/test/agent:2"] = "sha256:" + "c" * 64
+    release = engine.held["/containers/create"] = threading.Event()
+    wanted = spec("edgeAgent", image="localhost/test/agent:2")
+    agent.client().put("/modules/edgeAgent", wanted, {"start": "true"})
+    until(lambda: "edgeAgent" not in engine.containers, "the old agent is gone")
+
+    def looks() -> int:
+        return engine.count("GET", "/containers/edgeAgent/json")
+
+    seen = looks()
+    until(lambda: looks() > seen, "the watchdog has seen that")
+    release.set()
+    until(lambda: status_of(engine, "edgeAgent") == "running", "the new agent runs")
+    seen = looks()
+    until(lambda: looks() > seen + 5, "the watchdog looks on")
+    assert engine.containers["edgeAgent"].body["Image"] == "localhost/test/agent:2"
 
 
 def test_upstream_in_the_name_of_an_image_is_the_parent(agent: House, engine: DockerEngine) -> None:
