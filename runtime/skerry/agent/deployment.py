@@ -26,6 +26,8 @@ from skerry.agent.model import (
 )
 
 _SCHEMA = re.compile(r"1\.[01](\.\d+)?")
+_UPSTREAM_IMAGE = re.compile(r"\$upstream:[1-9][0-9]*/")
+"""edged puts the parent's name in its place."""
 _CHUNKS = 100
 _LONGEST_SECONDS = 86400
 _MAX_PORT = 65535
@@ -169,9 +171,9 @@ def _module(name: str, entry: object) -> Wanted:
     image = settings.get("image")
     if not isinstance(image, str) or not image.strip():
         raise DeploymentError(f"settings.image is {image!r}, expected an image reference")
-    if image.strip().startswith("$"):
+    if image.strip().startswith("$") and not _UPSTREAM_IMAGE.match(image.strip()):
         raise DeploymentError(
-            f"settings.image is {image!r}; images of a parent gateway are not part of this version"
+            f"settings.image is {image!r}; an image of the parent gateway is '$upstream:PORT/…'"
         )
     kind = entry.get("type", "docker")
     if kind != "docker":

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from random import Random
 
 from skerry.agent.hub_session import Call, HubSession, TwinView
+from skerry.agent.ways import Stream, Way, open_stream
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.base.log import Logger
@@ -43,14 +44,15 @@ _BUSY = 429
 class HubSettings:
     """Where the hub is and as whom it is spoken to.
 
-    `host` is dialled: the hub itself or a parent gateway; `hub_name` stands in the user name.
+    `host` is dialled: the hub itself or a parent gateway; `hub_name` stands in the user name. The
+    ways are tried in turn; one that led to the hub is kept until it does not.
     """
 
     host: str
     hub_name: str
     device_id: str
     module_id: str
-    port: int = 8883
+    ways: tuple[Way, ...]
     product: str = ""
 
 
@@ -131,13 +133,15 @@ class HubLink:
         self._wake()
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pause, turn = _FIRST_PAUSE_SECONDS, 0
+        ways = self._settings.ways
         while not self._stopping.is_set():
             try:
-                self._converse()
+                self._converse(ways[turn % len(ways)])
             except (SkerryError, OSError) as error:
                 self._synced(False)
-                self._tell(str(error) or type(error).__name__)
+                self._tell(f"{ways[turn % len(ways)]}: {str(error) or type(error).__name__}")
+                turn += not self.is_connected
             pause = _FIRST_PAUSE_SECONDS if self.is_connected else pause
             if self.is_connected:
                 self.is_connected = False
@@ -145,34 +149,30 @@ class HubLink:
             self._stopping.wait(pause * self._random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    def _converse(self) -> None:
+    def _converse(self, way: Way) -> None:
         """Connect and serve until a new token is due. Raises what ended it otherwise."""
         token = self._token(self._clock.now().timestamp())
         context = self._trust()
-        address = (self._settings.host, self._settings.port)
-        with (
-            socket.create_connection(address, _NETWORK_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=self._settings.host) as sock,
-        ):
+        with open_stream(way, self._settings.host, context, _NETWORK_SECONDS) as stream:
             session = HubSession(self._connect(token), self._clock.monotonic(), _new_id)
-            self._serve(sock, session, token)
+            self._serve(stream, session, token)
             session.close()
-            self._send(sock, session)
+            self._send(stream, session)
 
-    def _serve(self, sock: ssl.SSLSocket, session: HubSession, token: Token) -> None:
+    def _serve(self, stream: Stream, session: HubSession, token: Token) -> None:
         offset = self._offset()
         while not self._stopping.is_set():
             now = self._clock.monotonic()
             self._hand_over(session, now)
             session.tick(now)
-            self._send(sock, session)
+            self._send(stream, session)
             if self._clock.now().timestamp() >= token.renew_at:
                 return
             if abs(self._offset() - offset) > _JUMP_SECONDS:
                 self._log.info("the clock has jumped; connecting to the hub again")
                 return
-            self._wait(sock, session.due() - now)
-            data = self._read(sock)
+            self._wait(stream, session.due() - now)
+            data = stream.read()
             if data == b"":
                 raise ConnectionResetError("the hub has closed the connection")
             if data:
@@ -233,29 +233,20 @@ class HubLink:
             self._answers.append((session, call, status, payload))
         self._wake()
 
-    def _wait(self, sock: ssl.SSLSocket, seconds: float) -> None:
-        if sock.pending():
+    def _wait(self, stream: Stream, seconds: float) -> None:
+        if stream.has_pending():
             return
         # Not longer: the wall clock may jump meanwhile, and nothing else would tell.
         seconds = min(max(seconds, 0.0), _KEEP_ALIVE_SECONDS / 2)
-        readable, _, _ = select.select([sock, self._wake_out], [], [], seconds)
+        watched: list[Stream | socket.socket] = [stream, self._wake_out]
+        readable, _, _ = select.select(watched, [], [], seconds)
         if self._wake_out in readable:
             self._wake_out.recv(_READ_BYTES)
 
-    def _read(self, sock: ssl.SSLSocket) -> bytes | None:
-        """Return what has come, None for nothing yet, empty at the end."""
-        sock.settimeout(0)
-        try:
-            return sock.recv(_READ_BYTES)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        finally:
-            sock.settimeout(_NETWORK_SECONDS)
-
-    def _send(self, sock: ssl.SSLSocket, session: HubSession) -> None:
+    def _send(self, stream: Stream, session: HubSession) -> None:
         data = session.output(self._clock.monotonic())
         if data:
-            sock.sendall(data)
+            stream.write(data)
 
     def _offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

@@ -1,7 +1,6 @@
 """The agent's way to its hub, as the environment says: where, as whom, and what it answers there.
 
-`UpstreamPort` is the hub's MQTT port (8883). A device without a cloud is its own
-hub and has no way.
+A device without a cloud is its own hub and has no way.
 """
 
 import time
@@ -13,18 +12,17 @@ from urllib.parse import urlsplit
 import skerry
 from skerry.agent.blobs import Uploader
 from skerry.agent.client import EdgedClient
-from skerry.agent.errors import AgentError
 from skerry.agent.figures import Figures
 from skerry.agent.hub import HubLink, HubSettings
 from skerry.agent.methods import BuiltIn, Place
 from skerry.agent.model import AGENT_MODULE
 from skerry.agent.tasks import Tasks
+from skerry.agent.ways import ways_of
 from skerry.agent.workload import WorkloadClient
 from skerry.base.clock import Clock
 from skerry.base.https import HttpsClient, proxy_from
 from skerry.base.log import Logger
 
-_MQTTS = 8883
 _UPLOADS_AT_ONCE = 2
 
 
@@ -47,14 +45,12 @@ def hub_link(
     if not hub or not generation or hub == environment.get("EdgeDeviceHostName"):
         return None
     device, module = environment.get("IOTEDGE_DEVICEID", ""), f"${AGENT_MODULE}"
-    port = environment.get("UpstreamPort", str(_MQTTS))
-    if not port.isdecimal():
-        raise AgentError(f"UpstreamPort is {port!r}, expected a number")
     socket_path = Path(urlsplit(environment["IOTEDGE_WORKLOADURI"]).path)
     version = environment["IOTEDGE_APIVERSION"]
     workload = WorkloadClient(socket_path, version, module, generation)
     gateway = environment.get("IOTEDGE_GATEWAYHOSTNAME", "")
     proxy = proxy_from(environment)
+    ways = ways_of(environment, proxy)
     pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="agent-upload")
     methods = BuiltIn(
         edged,
@@ -66,7 +62,7 @@ def hub_link(
     )
     product = f"EdgeAgent/{skerry.__version__}"
     return HubLink(
-        HubSettings(_without_port(gateway or hub), hub, device, module, int(port), product),
+        HubSettings(_without_port(gateway or hub), hub, device, module, ways, product),
         token=lambda now: workload.token(f"{hub}/devices/{device}/modules/{module}", now),
         trust=workload.trust,
         methods=methods,

@@ -128,7 +128,16 @@ class HttpsClient:
         target = _target(url)
         overdue = threading.Event()
         try:
-            with self._connected(target) as sock, _limited(sock, self._timeout_seconds, overdue):
+            with (
+                tls_connection(
+                    target.hostname or "",
+                    target.port or 443,
+                    self._context,
+                    self._proxy,
+                    self._timeout_seconds,
+                ) as sock,
+                _limited(sock, self._timeout_seconds, overdue),
+            ):
                 connection = http.client.HTTPConnection(target.hostname or "", target.port or 443)
                 connection.sock = sock
                 connection.request(
@@ -164,20 +173,26 @@ class HttpsClient:
             raise http.client.IncompleteRead(data, response.length)
         return data
 
-    @contextlib.contextmanager
-    def _connected(self, target: SplitResult) -> Iterator[ssl.SSLSocket]:
-        host, port = target.hostname or "", target.port or 443
-        way = None
-        if self._proxy is not None and not _is_direct(host, self._proxy.direct):
-            way = _proxy(self._proxy.url)
-        address = (host, port) if way is None else (way.hostname or "", way.port or 80)
-        with socket.create_connection(address, self._timeout_seconds) as plain:
-            # head and body go out in two writes; the second must not wait for an acknowledgement
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if way is not None:
-                _tunnel(plain, way, host, port)
-            with self._context.wrap_socket(plain, server_hostname=host) as sock:
-                yield sock
+
+@contextlib.contextmanager
+def tls_connection(
+    host: str, port: int, context: ssl.SSLContext, proxy: Proxy | None, timeout_seconds: float
+) -> Iterator[ssl.SSLSocket]:
+    """Give a TLS connection to a server, through the proxy where that is for it.
+
+    Raises: OSError, HttpsError for a proxy's address that cannot be used.
+    """
+    way = None
+    if proxy is not None and not _is_direct(host, proxy.direct):
+        way = _proxy(proxy.url)
+    address = (host, port) if way is None else (way.hostname or "", way.port or 80)
+    with socket.create_connection(address, timeout_seconds) as plain:
+        # head and body go out in two writes; the second must not wait for an acknowledgement
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if way is not None:
+            _tunnel(plain, way, host, port)
+        with context.wrap_socket(plain, server_hostname=host) as sock:
+            yield sock
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fakes.edged import FakeEdged
+from fakes.https_server import connect_proxy
 from fakes.workload import FakeWorkload
 from harness.agent_process import agent_process, environment, is_running, until
 from harness.agents import manifest, module
@@ -17,7 +18,7 @@ from skerry.agent.hub_session import TwinView
 from skerry.base.https import HttpsClient, trust_context
 from skerry.base.log import get_logger
 from skerry_lab.identity import Identity
-from skerry_lab.server import Lab
+from skerry_lab.server import Lab, LabSettings
 
 AGENT = Identity("d1", "$edgeAgent")
 LOCAL = {"modulesContent": {"local": 1}}
@@ -147,3 +148,32 @@ def test_a_deployment_pushed_from_a_lab_runs_and_is_reported(
         until(lambda: is_running(edged, "sensor"), "the sensor runs again")
     assert edged.modules["sensor"].spec["config"]["settings"]["image"] == "sensor:1"
     assert reported()["modules"]["sensor"]["runtimeStatus"] == "running"
+
+
+def test_a_twin_comes_over_websocket_through_a_proxy(tmp_path: Path) -> None:
+    """Where only a proxy knows the hub: the way over 8883 is tried first, and in vain."""
+    edged = FakeEdged()
+    with Lab(tmp_path / "lab", LabSettings(names=("hub.example", "localhost"))) as lab:
+        lab.registry.create_device("d1")
+        key = next(m for m in lab.registry.modules("d1") if m.module_id == "$edgeAgent")
+        workload = FakeWorkload("$edgeAgent", key=key.authentication.keys[0])
+        workload.answers["trust-bundle"] = {"certificate": lab.root_pem}
+        wanted = {**desired(manifest(sensor=module("sensor:1"))), "trialSeconds": 0}
+        lab.store.do(lambda cloud: cloud.twins.set_desired(AGENT, wanted))
+        with connect_proxy(lab.https_port) as proxy:
+            variables = {
+                **environment(tmp_path),
+                "IOTEDGE_WORKLOADURI": f"unix://{tmp_path / 'workload.sock'}",
+                "IOTEDGE_IOTHUBHOSTNAME": lab.hub_name,
+                "IOTEDGE_DEVICEID": "d1",
+                "IOTEDGE_MODULEGENERATIONID": "7",
+                "https_proxy": f"http://127.0.0.1:{proxy.port}",
+            }
+            with (
+                edged.serving(tmp_path / "mgmt.sock"),
+                workload.serving(tmp_path / "workload.sock"),
+                agent_process(variables),
+            ):
+                until(lambda: is_running(edged, "sensor"), "the sensor runs")
+                assert invoke(lab, "ping", None)["status"] == 200
+        assert proxy.received[0].startswith(b"CONNECT hub.example:443 HTTP/1.1")

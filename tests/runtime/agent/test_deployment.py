@@ -132,3 +132,13 @@ def test_what_is_no_manifest_is_refused_whole(document: object, message: str) ->
     """The message names the key and its value."""
     with pytest.raises(DeploymentError, match=message):
         parse_deployment(document)
+
+
+def test_an_image_of_the_parent_is_taken_by_its_port() -> None:
+    """edged knows the parent's name; anything else with a dollar sign is a mistake."""
+    taken, refused = "$upstream:5000/pump:1", "$parent/pump:1"
+    found = parse_deployment(
+        manifest({"a": module(settings={"image": taken}), "b": module(settings={"image": refused})})
+    )
+    assert found.modules["a"].image == taken
+    assert "$upstream:PORT" in found.refused["b"]
