@@ -1,4 +1,4 @@
-"""`skerry hub route test`: whether a message takes a route, and why."""
+"""`skerry hub`: `route test` tells whether a message takes a route, and why; and its queues."""
 
 import argparse
 import base64
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.base.errors import SkerryError
+from skerry.cli._hub_queues import add_verbs
 
 if TYPE_CHECKING:
     from skerry.hub.routes.model import Message
@@ -33,6 +34,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     test.add_argument("--message", type=Path, required=True, metavar="FILE")
     test.add_argument("--output", choices=("text", "json"), default="text")
     test.set_defaults(run=run_test)
+    add_verbs(things)
 
 
 def run_test(options: argparse.Namespace) -> int:

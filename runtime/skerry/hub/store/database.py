@@ -24,7 +24,7 @@ from pathlib import Path
 from skerry.hub.store.errors import StoreError
 from skerry.hub.store.model import Durability
 
-FILE, SUFFIXES = "hub.db", ("", "-wal", "-shm")
+FILE, LOCK, SUFFIXES = "hub.db", "hub.lock", ("", "-wal", "-shm")
 VERSION = 1
 
 _KEPT = """

@@ -33,6 +33,11 @@ class Room:
         """What the disk had left when it was last looked at."""
         return self._free
 
+    @property
+    def is_short(self) -> bool:
+        """Whether no more may be written than others leave."""
+        return self._free - self._since + self.reusable <= self._settings.min_free_bytes
+
     def look(self, now: float, *, reusable: int) -> None:
         """Look at the disk, if that is due."""
         if now - self._looked_at >= _LOOK_SECONDS or self._since >= _LOOK_BYTES:
@@ -49,7 +54,7 @@ class Room:
 
     def refusal(self, held: int, size: int) -> Refusal:
         """Return why so many bytes do not fit."""
-        if self._disk_short(size) > 0:
+        if self.is_short:
             return Refusal(
                 "disk_full",
                 f"the disk of {self._folder} has {self._free} bytes left, expected "
@@ -62,8 +67,7 @@ class Room:
         )
 
     def _disk_short(self, size: int) -> int:
-        short = self._settings.min_free_bytes - (self._free - self._since + self.reusable)
-        return size if short > 0 else 0
+        return size if self.is_short else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,10 @@ from skerry.hub.store.age import AgeClock, Mark, boot_id
 from skerry.hub.store.books import Books
 from skerry.hub.store.change import Change, Parts
 from skerry.hub.store.commands import Done, Items, Put, Refusals, Work, resolve
-from skerry.hub.store.database import is_damage
+from skerry.hub.store.database import LOCK, is_damage
+from skerry.hub.store.desk import Desk
 from skerry.hub.store.documents import Documents
-from skerry.hub.store.errors import StoreError
+from skerry.hub.store.errors import StoreBusyError, StoreError
 from skerry.hub.store.ledger import Ledger
 from skerry.hub.store.model import (
     Dropped,
@@ -41,12 +42,12 @@ from skerry.hub.store.model import (
 )
 from skerry.hub.store.purge import Purge
 from skerry.hub.store.queues import Endpoint
+from skerry.hub.store.requests import Requests
 from skerry.hub.store.room import Room
 from skerry.hub.store.rows import Waiting
 from skerry.hub.store.upkeep import MARK
 from skerry.hub.store.writer import Writer
 
-LOCK = "hub.lock"
 _ID_KEY = "epoch"
 
 
@@ -162,8 +163,11 @@ class Store:
         """Return how the store as a whole is."""
         now, upkeep = self._writer.upkeep.sample(), self._writer.upkeep
         aside = repair.quarantined(self._folder)
-        problem = self._writer.problem
         problems = [f"{self._folder / each} holds a damaged store" for each in aside]
+        if self._room.is_short:
+            problems.append(self._room.refusal(self._books.held, 0).text)
+        if self._writer.problem is not None:
+            problems.append(f"the store cannot write: {self._writer.problem}")
         return StoreHealth(
             self._books.held,
             self._settings.max_bytes,
@@ -171,7 +175,7 @@ class Store:
             upkeep.rates.full_in_seconds(now, self._left()),
             self._settings.durability,
             aside,
-            tuple(problems + ([f"the store cannot write: {problem}"] if problem else [])),
+            tuple(problems),
         )
 
     def totals(self) -> list[view.Total]:
@@ -223,6 +227,7 @@ class Store:
             self._ages,
             log,
             lambda: repair.replace(folder, settings.durability, log),
+            Requests(Desk(self.queues, self.health, self.purge).handle),
         )
         self.documents = Documents(self._reading, self._submit)
         self._writer.start()
@@ -278,7 +283,7 @@ def _locked(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise StoreError(f"{path.parent} is in use by another hub") from error
+        raise StoreBusyError(f"{path.parent} is in use by another hub") from error
     return lock
 
 

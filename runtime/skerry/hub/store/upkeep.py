@@ -7,6 +7,7 @@ from skerry.base.log import Logger
 from skerry.hub.store.age import AgeClock
 from skerry.hub.store.change import Change, Parts
 from skerry.hub.store.model import Dropped
+from skerry.hub.store.requests import Requests
 from skerry.hub.store.room import Rates, Sample
 from skerry.hub.store.rows import queue_of, read_expired
 from skerry.hub.store.totals import STORED
@@ -22,15 +23,17 @@ _MARK_SECONDS = 300.0
 _SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 MARK = "age"
+PAGE_BYTES = 4096  # SQLite's default
 
 
 class Upkeep:
     """Knows what is due; `run` is called between transactions."""
 
-    def __init__(self, parts: Parts, ages: AgeClock, log: Logger) -> None:
+    def __init__(self, parts: Parts, ages: AgeClock, log: Logger, requests: Requests) -> None:
         self._parts = parts
         self._ages = ages
         self._log = log
+        self._requests = requests
         self.rates = Rates()
         self._next_expiry = self._next_trim = self._next_vacuum = self._next_mark = 0.0
 
@@ -47,11 +50,11 @@ class Upkeep:
     ) -> None:
         """Do or submit what is due."""
         now = self._ages.now()
-        page = 4096
         free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-        self._parts.room.look(now, reusable=free * page)
+        self._parts.room.look(now, reusable=free * PAGE_BYTES)
         if self.rates.due(now):
             self.rates.add(self.sample())
+        self._requests.look(connection, submit)
         if now >= self._next_expiry:
             submit(self._expire)
         if now >= self._next_mark:

@@ -20,6 +20,7 @@ from skerry.hub.store.commands import Command, Done, Inbox, Put, Work
 from skerry.hub.store.database import Database, is_damage, is_full
 from skerry.hub.store.errors import StoreError
 from skerry.hub.store.model import Refusal
+from skerry.hub.store.requests import Requests
 from skerry.hub.store.upkeep import Upkeep
 
 _RETRY_SECONDS = 1.0
@@ -35,6 +36,7 @@ class Writer:
         ages: AgeClock,
         log: Logger,
         replace: Callable[[], Database],
+        requests: Requests,
     ) -> None:
         self.database = database
         self.problem: str | None = None
@@ -45,7 +47,7 @@ class Writer:
         self._inbox = Inbox(parts.settings.batch_messages)
         self._kept: list[Command] = []
         self._retry_at = 0.0
-        self.upkeep = Upkeep(parts, ages, log)
+        self.upkeep = Upkeep(parts, ages, log, requests)
         self._thread = threading.Thread(target=self._serve, name="hub-store", daemon=True)
 
     def start(self) -> None:
@@ -79,9 +81,12 @@ class Writer:
 
     def _do_upkeep(self) -> None:
         try:
-            self.upkeep.run(self.database.writer, lambda work: self._commit([Work(work, Future())]))
+            self.upkeep.run(self.database.writer, self._work)
         except (sqlite3.Error, OSError) as error:
             self._note(error)
+
+    def _work(self, work: Callable[[Change], None]) -> None:
+        self._commit([Work(work, Future())])
 
     def _commit(self, batch: Sequence[Command]) -> None:
         try:
