@@ -32,7 +32,9 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS document (
     kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS request (number INTEGER PRIMARY KEY, asked TEXT NOT NULL, answer TEXT);
+CREATE TABLE IF NOT EXISTS request (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, asked TEXT NOT NULL, answer TEXT
+);
 """
 # `number` of an entry is its queue and its place in it: each queue is one range of one tree.
 _MESSAGES = """
