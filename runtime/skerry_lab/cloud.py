@@ -48,6 +48,7 @@ from skerry_lab.registry.bulk_api import BulkApi
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.policies import PolicyStore
 from skerry_lab.registry.presence import Presence
+from skerry_lab.registry.scopes_api import ScopesApi
 from skerry_lab.registry.service import Registry
 from skerry_lab.registry.store import RegistryStore
 from skerry_lab.routes import Answer, Handler, Request, Router
@@ -179,6 +180,7 @@ def open_cloud(
         dps.routes()
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access, presence).routes()
+        + ScopesApi(registry, access).routes()
         + BulkApi(Bulk(connection, registry, twins), access).routes()
         + ConfigurationsApi(deployments, configurations, access).routes()
         + TwinsApi(twins, views, access).routes()

@@ -128,6 +128,10 @@ class LabRegistry:
         """Replace a device, whatever its version."""
         return self._store.do(lambda cloud: cloud.registry.put_device(device, "*"))
 
+    def set_parent(self, device_id: str, parent_id: str | None) -> Device:
+        """Put a device below an edge device, or below none. Raises: HubError 400, 404."""
+        return self._store.do(lambda cloud: cloud.registry.set_parent(device_id, parent_id))
+
     def device(self, device_id: str) -> Device:
         """Return a device. Raises: HubError 404."""
         return self._store.do(lambda cloud: cloud.registry.device(device_id))

@@ -86,14 +86,15 @@ class Hosted:
         certificates: tuple[bytes, ...] = (),
         version: str | None = "2021-06-01",
         if_match: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Got:
         """Call `"METHOD /path"`."""
         method, path = line.split()
         data = body if isinstance(body, bytes) else b"" if body is None else _dump(body)
         sent = {"authorization": token, "if-match": if_match}
         headers = {name: value for name, value in sent.items() if value is not None}
-        query = {} if version is None else {"api-version": version}
-        request = Request(method, path, query, headers, data, certificates)
+        asked = {**({} if version is None else {"api-version": version}), **(query or {})}
+        request = Request(method, path, asked, headers, data, certificates)
         try:
             answer = self.store.do(lambda cloud: cloud.answer(request))
         except Exception as error:

@@ -217,3 +217,30 @@ def test_up_serves_until_sigterm(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "next steps" in talk
     assert talk.endswith("the lab has stopped\n")
+
+
+def test_parents_and_children(cli: Lab) -> None:
+    """As in the Azure CLI; a child of another is moved only by force."""
+    for name in ("e1", "e2"):
+        cli.json("device", "create", name)
+    made = cli.json("device", "create", "l1", "--ee", "false", "--pd", "e1")
+    assert isinstance(made, dict)
+    assert made["parent"] == "e1"
+    assert cli.run("device", "children", "add", "-d", "e1", "--child-list", "e2") == (0, "", "")
+    assert cli.json("device", "children", "list", "-d", "e1") == [
+        {"deviceId": "e2"},
+        {"deviceId": "l1"},
+    ]
+    assert cli.json("device", "parent", "show", "-d", "e2") == {"deviceId": "e1"}
+    moved = ("device", "parent", "set", "-d", "l1", "--pd", "e2")
+    assert cli.run(*moved) == (
+        1, "", "skerry-lab: device 'l1' is a child of 'e1'; --force moves it\n",
+    )  # fmt: skip
+    assert cli.run(*moved, "--force") == (0, "", "")
+    assert cli.run("device", "children", "remove", "-d", "e1", "--cl", "l1") == (
+        1, "", "skerry-lab: device 'l1' is not a child of 'e1'\n",
+    )  # fmt: skip
+    assert cli.run("device", "children", "remove", "-d", "e1", "-a") == (0, "", "")
+    assert cli.run("device", "parent", "show", "-d", "e2") == (
+        1, "", "skerry-lab: device 'e2' has no parent\n",
+    )  # fmt: skip

@@ -48,13 +48,17 @@ class TopicError(SkerryError):
 
 @dataclass(frozen=True, slots=True)
 class UserName:
-    """`{host}/{device}[/{module}]/?api-version=…&…`; `options` are the rest of the query."""
+    """`{host}/{device}[/{module}]/?api-version=…&…`; `options` are the rest of the query.
+
+    `auth_chain` is `target;parent;…;actor` of an edge hub that speaks for another, else empty.
+    """
 
     host: str
     device_id: str
     module_id: str | None
     api_version: str
     options: Mapping[str, str] = field(default_factory=dict)
+    auth_chain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +131,23 @@ def parse_user_name(text: str) -> UserName:
         query = f"api-version={query}"
     parts = path.split("/")
     options = dict(parse_qsl(query, keep_blank_values=True))
-    version = options.pop("api-version", "")
+    version, chain = options.pop("api-version", ""), options.pop("auth-chain", "")
     if len(parts) not in (2, 3) or not all(parts) or not version:
         raise TopicError(
             f"user name {text!r} is not known, expected "
             "'HOST/DEVICE[/MODULE]/?api-version=YYYY-MM-DD'"
         )
-    return UserName(parts[0], parts[1], parts[2] if len(parts) == 3 else None, version, options)
+    module_id = parts[2] if len(parts) == 3 else None
+    return UserName(parts[0], parts[1], module_id, version, options, chain)
 
 
-def user_name(host: str, client_id: str, api_version: str, product: str = "") -> str:
+def user_name(
+    host: str, client_id: str, api_version: str, product: str = "", auth_chain: str = ""
+) -> str:
     """Return the user name for a CONNECT of `device` or `device/module`."""
-    name = f"{host}/{client_id}/?api-version={api_version}"
-    return f"{name}&DeviceClientType={quote(product, safe='')}" if product else name
+    more = {"DeviceClientType": product, "auth-chain": auth_chain}
+    tail = "".join(f"&{name}={quote(value, safe='')}" for name, value in more.items() if value)
+    return f"{host}/{client_id}/?api-version={api_version}{tail}"
 
 
 def parse_client_topic(topic: str) -> ClientTopic:

@@ -2,7 +2,9 @@
 
 The signature is checked over `sr` as received; then the audience is decoded as often as SDKs
 encode it and compared without regard to case, as identityd sends it in lower case. A module may
-also show a token that its device's key has signed (azure-iot-edge.md §6.7).
+also show a token that its device's key has signed. An edge hub may speak for the modules of its
+device and for what lies below it: it names the chain up to itself and shows its own token
+(azure-iot-edge.md §6.7).
 """
 
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from skerry_lab.certificates import (
 )
 from skerry_lab.identity import Identity
 from skerry_lab.registry.errors import HubError, unauthorized
+from skerry_lab.registry.hierarchy import Chain, parse_chain
 from skerry_lab.registry.model import Authentication, AuthType, Status
 from skerry_lab.registry.policies import PolicyStore, Right
 from skerry_lab.registry.service import Registry
@@ -85,14 +88,29 @@ class Access:
         host: str,
         token: str | None,
         certificates: tuple[bytes, ...],
+        chain: str = "",
     ) -> Connected:
         """Return the client of a connection that names `host` as its hub.
 
-        Raises: HubError 401, 404.
+        With a `chain` the token is that of the edge hub at its end. Raises: HubError 401, 404.
         """
         if not self._is_own_name(host):
             raise unauthorized(f"the client looks for {host!r}, which is not this hub")
+        if chain:
+            return self._on_behalf(identity, token, parse_chain(chain))
         return self._connected(identity, token, certificates)
+
+    def _on_behalf(self, identity: Identity, token: str | None, chain: Chain) -> Connected:
+        if chain.target != identity:
+            raise unauthorized(f"the auth chain is of {chain.target}, not of {identity}")
+        if identity in (Identity(chain.actor.device_id), chain.actor):
+            raise unauthorized(f"{_named(identity)} has to speak for itself")
+        self._registry.hierarchy.check(chain)
+        if identity.module_id is not None:
+            self._registry.module(identity.device_id, identity.module_id)
+        if token is None:
+            raise unauthorized("an edge hub needs a token to speak for others")
+        return Connected(identity, self._connected(chain.actor, token, ()).expires_at)
 
     def _connected(
         self, identity: Identity, token: str | None, certificates: tuple[bytes, ...]

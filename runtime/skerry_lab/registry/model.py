@@ -12,7 +12,8 @@ from skerry_lab.registry.errors import bad_argument
 
 MAX_MODULES = 50
 MAX_DEVICES_LISTED = 1000
-EDGE_MODULES = ("$edgeAgent", "$edgeHub")
+EDGE_HUB = "$edgeHub"
+EDGE_MODULES = ("$edgeAgent", EDGE_HUB)
 
 _ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
 _THUMBPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
@@ -84,6 +85,15 @@ class Device:
     parent_scopes: tuple[str, ...] = ()
     status_updated: datetime | None = None
 
+    def in_scope(self) -> dict[str, object]:
+        """Return it as an edge hub is told of it (azure-iot-edge.md §6.6)."""
+        names = (
+            "deviceId", "generationId", "status", "authentication", "capabilities", "deviceScope",
+            "parentScopes",
+        )  # fmt: skip
+        whole = self.to_json()
+        return {name: whole[name] for name in names}
+
     def to_json(self) -> dict[str, object]:
         changed = self.status_updated
         return {
@@ -114,6 +124,12 @@ class Module:
     generation_id: str = ""
     etag: str = ""
     managed_by: str | None = None
+
+    def in_scope(self) -> dict[str, object]:
+        """Return it as an edge hub is told of it (azure-iot-edge.md §6.6)."""
+        whole = self.to_json()
+        names = ("moduleId", "deviceId", "generationId", "authentication", "managedBy")
+        return {name: whole[name] for name in names}
 
     def to_json(self) -> dict[str, object]:
         return {

@@ -11,8 +11,16 @@ from dataclasses import replace
 from skerry.base.clock import Clock
 from skerry_lab.identity import Identity
 from skerry_lab.outbox import Kind, Notice, Outbox
-from skerry_lab.registry.errors import HubError, changed_meanwhile, no_device, no_module
+from skerry_lab.registry.errors import (
+    HubError,
+    bad_argument,
+    changed_meanwhile,
+    no_device,
+    no_module,
+)
+from skerry_lab.registry.hierarchy import Hierarchy
 from skerry_lab.registry.model import (
+    EDGE_HUB,
     EDGE_MODULES,
     MAX_MODULES,
     Authentication,
@@ -37,6 +45,7 @@ class Registry:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.store = store
+        self.hierarchy = Hierarchy(store)
         self._outbox = outbox
         self._forget: list[Callable[[Identity], None]] = []
         self._look: list[Callable[[Identity], None]] = []
@@ -73,7 +82,7 @@ class Registry:
     def put_device(self, wanted: Device, if_match: str | None = None) -> Device:
         """Create or update a device; an edge device gets its system modules.
 
-        Raises: HubError 404, 409, 412.
+        Raises: HubError 400, 404, 409, 412.
         """
         former = self.store.device(wanted.device_id)
         if if_match is None and former is not None:
@@ -87,25 +96,40 @@ class Registry:
                 raise no_device(wanted.device_id)
             _check(if_match, former.etag)
         generation = former.generation_id if former else self._generation()
-        own_scope = f"ms-azure-iot-edge://{wanted.device_id}-{generation}"
         same_status = former is not None and former.status is wanted.status
         device = replace(
             wanted,
             generation_id=generation,
             etag=self._etag(),
-            scope=own_scope if wanted.edge else wanted.scope,
             status_updated=former.status_updated if former and same_status else self._clock.now(),
         )
+        device = self.hierarchy.placed(device, former)
         self.store.put_device(device)
         self._tell(Identity(device.device_id))
+        self._tell_below(device)
         if device.edge:
             self._add_edge_modules(device.device_id)
         self._changed(Identity(device.device_id))
         return device
 
+    def set_parent(self, device_id: str, parent_id: str | None) -> Device:
+        """Put a device below an edge device, or below none. Raises: HubError 400, 404."""
+        device, scopes = self.device(device_id), tuple[str, ...]()
+        if parent_id is not None:
+            parent = self.device(parent_id)
+            if not parent.edge or parent.scope is None:
+                raise bad_argument(f"device {parent_id!r} is no edge device, so it has no children")
+            scopes = (parent.scope,)
+        own = device.scope if device.edge else None
+        return self.put_device(replace(device, scope=own, parent_scopes=scopes), ANY)
+
     def delete_device(self, device_id: str, if_match: str = ANY) -> None:
-        """Remove a device and its modules. Raises: HubError 404, 412."""
-        _check(if_match, self.device(device_id).etag)
+        """Remove a device and its modules; its children are nobody's. Raises: HubError 404, 412."""
+        device = self.device(device_id)
+        _check(if_match, device.etag)
+        self._tell_below(device)
+        for child in self.hierarchy.children(device):
+            self.set_parent(child.device_id, None)
         for module in self.store.modules(device_id):
             self._removed(Identity(device_id, module.module_id))
         self.store.delete_device(device_id)
@@ -136,6 +160,7 @@ class Registry:
         module = replace(wanted, generation_id=generation, etag=self._etag())
         self.store.put_module(module)
         self._tell(Identity(device_id, module_id))
+        self._hub_changed(device_id, module_id)
         self._changed(Identity(device_id, module_id))
         return module
 
@@ -144,6 +169,7 @@ class Registry:
         _check(if_match, self.module(device_id, module_id).etag)
         self.store.delete_module(device_id, module_id)
         self._removed(Identity(device_id, module_id))
+        self._hub_changed(device_id, module_id)
 
     def _add_edge_modules(self, device_id: str) -> None:
         present = {module.module_id for module in self.store.modules(device_id)}
@@ -156,6 +182,16 @@ class Registry:
         for forget in self._forget:
             forget(identity)
         self._tell(identity)
+
+    def _tell_below(self, device: Device) -> None:
+        """Have those looked at for whom the device's hub may be connected."""
+        for below in self.hierarchy.below(device):
+            self._tell(Identity(below.device_id))
+
+    def _hub_changed(self, device_id: str, module_id: str) -> None:
+        if module_id == EDGE_HUB:
+            self._tell(Identity(device_id))
+            self._tell_below(self.device(device_id))
 
     def _changed(self, identity: Identity) -> None:
         for look in self._look:

@@ -34,6 +34,11 @@ SCHEMA = (
         rights TEXT NOT NULL
     )
     """,
+    """
+    UPDATE device SET parent_scopes = json_array(scope)
+        WHERE NOT edge AND scope IS NOT NULL AND parent_scopes = '[]';
+    CREATE INDEX device_parent ON device (parent_scopes, device_id) WHERE parent_scopes != '[]'
+    """,
 )
 
 _DEVICE = (
@@ -65,6 +70,15 @@ class RegistryStore:
             "SELECT * FROM device WHERE device_id > ? ORDER BY device_id LIMIT ?", (after, limit)
         )
         return map(_device, rows)
+
+    def children(self, scope: str, limit: int, after: str = "") -> list[Device]:
+        """Return devices in the order of their ids whose parent owns the scope, behind `after`."""
+        rows = self._connection.execute(
+            "SELECT * FROM device WHERE parent_scopes = ? AND parent_scopes != '[]' "
+            "AND device_id > ? ORDER BY device_id LIMIT ?",
+            (json.dumps([scope]), after, limit),
+        )
+        return [_device(row) for row in rows]
 
     def put_device(self, device: Device) -> None:
         """Insert or replace; modules stay."""

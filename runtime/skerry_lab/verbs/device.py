@@ -13,6 +13,7 @@ from skerry_lab.registry.model import (
     checked_id,
 )
 from skerry_lab.store import device_connection_string
+from skerry_lab.verbs import _family
 from skerry_lab.verbs._common import add_command, add_group, opened, show, show_list, switch
 
 _METHODS = {
@@ -36,12 +37,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     create.add_argument("--primary-thumbprint", "--ptp", default="", metavar="HEX")
     create.add_argument("--secondary-thumbprint", "--stp", default="", metavar="HEX")
     create.add_argument("--edge-enabled", "--ee", type=switch, default=True, metavar="true|false")
+    create.add_argument("--parent", "--pd", metavar="ID", help="the edge device above it")
     create.add_argument("--status", choices=tuple(Status), default=Status.ENABLED)
     add_command(commands, "list", "list devices", _list)
     shown = add_command(commands, "show", "show a device and its connection string", _show)
     shown.add_argument("device_id", metavar="ID")
     delete = add_command(commands, "delete", "remove a device and its modules", _delete)
     delete.add_argument("device_id", metavar="ID")
+    _family.register(commands)
 
 
 def _create(options: argparse.Namespace) -> int:
@@ -52,7 +55,10 @@ def _create(options: argparse.Namespace) -> int:
             status=Status(options.status),
             edge=options.edge_enabled,
         )
-        return _facts(cloud, cloud.registry.put_device(device))
+        made = cloud.registry.put_device(device)
+        if options.parent is not None:
+            made = cloud.registry.set_parent(made.device_id, options.parent)
+        return _facts(cloud, made)
 
     with opened(options) as store:
         show(options, store.do(work))
@@ -101,11 +107,13 @@ def _authentication(options: argparse.Namespace, fresh: Authentication) -> Authe
 
 
 def _facts(cloud: Cloud, device: Device) -> dict[str, object]:
+    parent = cloud.registry.hierarchy.parent(device)
     return {
         "deviceId": device.device_id,
         "status": device.status.value,
         "auth": device.authentication.type.value,
         "edge": device.edge,
+        "parent": None if parent is None else parent.device_id,
         "generationId": device.generation_id,
         "connectionString": device_connection_string(device, cloud.names.own),
     }

@@ -143,6 +143,7 @@ def test_other_topics_of_a_hub_are_refused(topic: str) -> None:
             UserName("h", "d", None, "2019-10-01", {"DeviceClientType": "py/x"}),
         ),
         ("h/d/m/?api-version=v", UserName("h", "d", "m", "v")),
+        ("h/d/?api-version=v&auth-chain=d;e", UserName("h", "d", None, "v", auth_chain="d;e")),
         ("h/d/api-version=v&x=1", UserName("h", "d", None, "v", {"x": "1"})),
         ("h/d?%41/?api-version=v", UserName("h", "d?%41", None, "v")),
     ],
@@ -165,5 +166,8 @@ def test_other_user_names_are_refused(text: str) -> None:
 def test_names_are_built_as_the_sdks_expect() -> None:
     """User name, events and C2D topics."""
     assert user_name("h", "d/m", "v", "a b") == "h/d/m/?api-version=v&DeviceClientType=a%20b"
+    chained = user_name("h", "d/m", "v", auth_chain="d/m;d;e")
+    assert chained == "h/d/m/?api-version=v&auth-chain=d%2Fm%3Bd%3Be"
+    assert parse_user_name(chained).auth_chain == "d/m;d;e"
     assert events_topic("d", "m", {"$.on": "o"}) == "devices/d/modules/m/messages/events/%24.on=o"
     assert c2d_topic("d", {"a": "/"}) == "devices/d/messages/devicebound/a=%2F"
