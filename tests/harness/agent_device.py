@@ -45,11 +45,11 @@ class Device:
     def __init__(self, folder: Path, moby: Moby) -> None:
         self.moby = moby
         self.house = House(folder, moby.uri)
-        self._ended = 0
+        self._last: object = None
 
     def deploy(self, modules: dict[str, Any], **properties: Any) -> None:
         """Put a deployment, another one than the last, in force by hand."""
-        self._ended = len(self.state().get("history", []))
+        self._last = self._newest()
         wanted = {"schemaVersion": "1.1", "trialSeconds": 1, "modules": modules, **properties}
         content = {"$edgeAgent": {"properties.desired": wanted}}
         self.house.client().put("/deployment", {"modulesContent": content})
@@ -64,8 +64,11 @@ class Device:
 
     def is_settled(self) -> bool:
         """Tell whether the last deployment has ended, well or not."""
-        state = self.state()
-        return state.get("phase") == "idle" and len(state["history"]) > self._ended
+        return self.state().get("phase") == "idle" and self._newest() != self._last
+
+    def _newest(self) -> object:
+        """Return the last line of the history, which keeps fifty."""
+        return next(reversed(self.state().get("history", [])), None)
 
     def running(self) -> dict[str, str]:
         """Return the environment variable GENERATION of every module that runs."""

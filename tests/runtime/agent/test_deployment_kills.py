@@ -4,9 +4,11 @@ Real processes, a real Moby, a real registry; the moment of each kill comes from
 """
 
 import random
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ KILLS: dict[str, Callable[[Device], None]] = {
 LATEST_SECONDS = 3.0
 """By then a deployment that fails is on its way back, and a good one at its end."""
 IMAGE_BYTES = 4_000_000
+DISK_MIB = 100
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,19 @@ def device(tmp_path_factory: pytest.TempPathFactory, store: Registry) -> Iterato
         made.deploy({name: sleeper("first") for name in NAMES})
         seconds_until(made.is_settled, "the first set")
         yield made
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, with room for one image and not for its layers unpacked."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, timeout=30)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
 
 
 def has_whole_set(device: Device, generation: str) -> bool:
@@ -115,3 +131,35 @@ def test_a_registry_that_goes_mid_pull_touches_nothing(
         assert device.state()["history"][-1]["outcome"] == "committed"
         present = generation
         seconds_until(partial(has_whole_set, device, present), "the new set")
+
+
+def test_a_disk_that_fills_mid_pull_touches_nothing(
+    tmp_path_factory: pytest.TempPathFactory, small_disk: Path, store: Registry
+) -> None:
+    """When there is room again the deployment goes on by itself."""
+    folder = tmp_path_factory.mktemp("full")  # short: containerd's sockets have to fit too
+    options = ["--max-download-attempts=1"]
+    with (
+        moby(folder, trust=store.ca, data=small_disk, options=options) as engine,
+        agent_device(tmp_path_factory.mktemp("device"), engine) as device,
+    ):
+        device.deploy({name: sleeper("old") for name in NAMES})
+        seconds_until(device.is_settled, "the first set")
+        image = published_elsewhere(tmp_path_factory.mktemp("other"), store)
+        credentials = {"lab": {"address": store.host, "username": "puller", "password": "secret"}}
+        runtime = {"type": "docker", "settings": {"registryCredentials": credentials}}
+        new = sleeper("new", image=image, imagePullPolicy="on-create")
+        device.deploy(dict.fromkeys(NAMES, new), runtime=runtime)
+        seconds_until(lambda: device.state().get("problem"), "the agent says what is missing")
+        assert "no space left on device" in device.state()["problem"]
+        assert has_whole_set(device, "old")
+        more = ["mount", "-o", f"remount,size={8 * DISK_MIB}m", str(small_disk)]
+        subprocess.run(more, check=True, timeout=30)
+        seconds_until(device.is_settled, "the deployment has ended")
+        seconds_until(partial(has_whole_set, device, "new"), "the new set")
+
+
+def published_elsewhere(folder: Path, store: Registry) -> str:
+    """Publish a large image from an engine with room."""
+    with moby(folder, trust=store.ca) as engine:
+        return store.publish(engine, "large", size_bytes=DISK_MIB * 600_000)

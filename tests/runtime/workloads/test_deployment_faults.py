@@ -1,6 +1,7 @@
 """Deployments that fail, with edged and a real Moby: wholly the old set, or wholly the new one."""
 
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.faults
 
 VERSION = "2022-08-03"
 NAMES = ("first", "second")
+TAKEN_PORT = 48321
+"""Nothing that this machine gives out by itself; the test listens on it."""
 
 
 def module(generation: str, *command: str, **fields: Any) -> dict[str, Any]:
@@ -60,12 +63,22 @@ def unmountable(generation: str) -> dict[str, Any]:
     return made | {"settings": {"image": IMAGE, "createOptions": {**options, "HostConfig": host}}}
 
 
+def port_taken(generation: str) -> dict[str, Any]:
+    made = module(generation)
+    options = made["settings"]["createOptions"]
+    ports = {"9/tcp": [{"HostPort": str(TAKEN_PORT)}]}
+    host = {**options["HostConfig"], "PortBindings": ports}
+    options = {**options, "ExposedPorts": {"9/tcp": {}}, "HostConfig": host}
+    return made | {"settings": {"image": IMAGE, "createOptions": options}}
+
+
 FAULTS: dict[str, Callable[[str], dict[str, Any]]] = {
     "bad image": lambda n: another_image(n, "localhost/test/none:1"),
     "wrong digest": lambda n: another_image(n, f"localhost/test/machine@sha256:{'0' * 64}"),
     "crash": lambda n: module(n, "/bin/false"),
     "never ready": never_ready,
     "cannot be made": unmountable,
+    "port taken": port_taken,
     "schema": lambda n: module(n, restartPolicy="maybe"),
 }
 
@@ -138,8 +151,15 @@ def device(real_engine: Moby, tmp_path: Path) -> Iterator[Device]:
         real_engine.remove_containers()
 
 
+@pytest.fixture
+def taken_port() -> Iterator[None]:
+    """Have a port that somebody else listens on."""
+    with socket.create_server(("0.0.0.0", TAKEN_PORT)):  # noqa: S104 - as the engine asks for it
+        yield
+
+
 def test_a_deployment_that_fails_leaves_the_whole_old_set(
-    device: Device, real_engine: Moby, counts: Counts
+    device: Device, real_engine: Moby, counts: Counts, taken_port: None
 ) -> None:
     """Whatever the fault, in whichever module, and wherever the agent is killed."""
     chance = random.Random(5)  # noqa: S311 - repeatable on purpose
@@ -148,7 +168,7 @@ def test_a_deployment_that_fails_leaves_the_whole_old_set(
     device.rounds(lambda: device.rollout.state.good is not None, "the first set")
     assert device.generations(real_engine) == old
     faults = list(FAULTS)
-    for number in range(counts.of("deployment faults", reduced=6, full=100)):
+    for number in range(counts.of("deployment faults", reduced=7, full=100)):
         fault = faults[number % len(faults)]
         generation = str(number)
         wrong = chance.choice(NAMES)
