@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from skerry.workloads.container import create_body, merged_env
 from skerry.workloads.model import IMAGE_LABEL, OWNER, OWNER_LABEL, ModuleSpec
 
@@ -20,6 +22,39 @@ def body_of(options: dict[str, object], *, elevated: bool = True) -> dict[str, o
     return create_body(
         spec, image=IMAGE, sockets=SOCKETS, network="azure-iot-edge", elevated_permissions=elevated
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"HostConfig": {"privileged": True, "capadd": ["ALL"], "CAPDROP": ["KILL"]}},
+        {"hostconfig": {"Privileged": True, "CapAdd": ["ALL"], "CapDrop": ["KILL"]}},
+        {"Ho\u017ftConfig": {"Privileged": True, "CapAdd": ["ALL"], "CapDrop": ["KILL"]}},
+    ],
+)
+def test_rights_are_withheld_however_they_are_spelled(options: dict[str, object]) -> None:
+    """The engine reads names in any case, and so does edged."""
+    body = body_of(options, elevated=False)
+    host = {k: v for k, v in host_of(body).items() if k not in ("Mounts", "NetworkMode")}
+    assert host == {"Privileged": False, "CapDrop": ["KILL", "CHOWN", "SETUID"]}
+    assert "hostconfig" not in body
+
+
+def test_labels_and_mounts_are_ours_however_they_are_spelled() -> None:
+    """A name in another case takes neither the owner nor the sockets."""
+    mounts = [{"target": "/run//iotedge/./x"}, {"TARGET": "//var/run/iotedge"}]
+    body = body_of(
+        {"labels": {OWNER_LABEL: "nobody"}, "image": "evil", "hostConfig": {"mounts": mounts}}
+    )
+    assert body["Labels"] == {OWNER_LABEL: OWNER, IMAGE_LABEL: IMAGE}
+    assert (body["Image"], host_of(body)["Mounts"]) == (IMAGE, [SOCKET_MOUNT])
+    assert not {"labels", "image", "hostConfig"} & body.keys()
+
+
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    """Which one the engine would take is not for us to guess."""
+    with pytest.raises(ValueError, match="'HostConfig' is there twice"):
+        body_of({"HostConfig": {}, "hostconfig": {}})
 
 
 def test_the_engine_s_name_of_the_image_may_be_another() -> None:

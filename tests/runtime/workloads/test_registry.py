@@ -168,8 +168,7 @@ def test_an_image_that_does_not_fit(
     store.publish(engine, "huge", size_bytes=48_000_000)
     store.publish(engine, "small")
     folder = tmp_path_factory.mktemp("small")
-    data = folder / "data"
-    data.mkdir()
+    data = tmp_path_factory.mktemp("tmpfs")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(data)], check=True)
     try:
         with moby(folder, trust=store.ca, data=data, options=ONE_TRY) as little:
