@@ -63,7 +63,14 @@ def parse_deployment(document: object, context: str = "") -> Deployment:
     _refuse_bad_dependencies(wanted, refused)
     version = desired.get("$version", 0)
     trial = _seconds(desired, "trialSeconds", TRIAL_SECONDS)
-    return Deployment(wanted, refused, agent, version if isinstance(version, int) else 0, trial)
+    return Deployment(
+        wanted,
+        refused,
+        agent,
+        runtime=_runtime(desired),
+        version=version if isinstance(version, int) else 0,
+        trial_seconds=trial,
+    )
 
 
 def deployment_digest(document: object) -> str:
@@ -153,6 +160,18 @@ def _credentials(desired: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
         auth = {"serveraddress": address, "username": username}
         found[address.lower()] = auth | ({"password": password} if password else {})
     return found
+
+
+def _runtime(desired: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of the runtime as they are reported: upstream adds the passwords."""
+    given = _table(_table(desired, "runtime"), "settings")
+    found = {name: given[name] for name in ("minDockerVersion", "loggingOptions") if name in given}
+    credentials = {
+        name: {key: entry[key] for key in ("address", "username") if key in entry}
+        for name, entry in _table(given, "registryCredentials").items()
+        if isinstance(entry, dict)
+    }
+    return found | ({"registryCredentials": credentials} if credentials else {})
 
 
 def _table(holder: object, name: str) -> Mapping[str, object]:

@@ -107,12 +107,14 @@ class Wanted:
 class Deployment:
     """All modules that are wanted, and those that cannot be used with the reason.
 
-    `agent` is the agent's own entry, as it was written: edged looks after that container.
+    `agent` is the agent's own entry, as it was written: edged looks after that container. `runtime`
+    are the settings of the runtime without passwords.
     """
 
     modules: Mapping[str, Wanted]
     refused: Mapping[str, str] = field(default_factory=dict)
     agent: Mapping[str, object] = field(default_factory=dict)
+    runtime: Mapping[str, object] = field(default_factory=dict)
     version: int = 0
     trial_seconds: float = TRIAL_SECONDS
 

@@ -62,7 +62,7 @@ def reported(seen: Round, version: str) -> dict[str, object]:
         "lastDesiredStatus": {"code": seen.code, "description": seen.description},
         "runtime": {
             "type": "docker",
-            "settings": {},
+            "settings": dict(deployment.runtime),
             "platform": {
                 "os": machine.sysname.lower(),
                 "architecture": machine.machine,

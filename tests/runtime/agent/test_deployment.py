@@ -1,11 +1,14 @@
 """Manifests: every shape that upstream sends, and what is refused with which words."""
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skerry.agent.deployment import parse_deployment
-from skerry.agent.errors import DeploymentError
+from skerry.agent.errors import DeploymentError, SchemaVersionError
 from skerry.agent.model import RestartPolicy, Status
 
 
@@ -142,3 +145,29 @@ def test_an_image_of_the_parent_is_taken_by_its_port() -> None:
     )
     assert found.modules["a"].image == taken
     assert "$upstream:PORT" in found.refused["b"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.1.0"])
+def test_both_versions_of_the_schema_are_taken(version: str) -> None:
+    """With all that either of them has, as upstream's parser does."""
+    entry = module(startupOrder=3, imagePullPolicy="never", version="2.0")
+    found = parse_deployment(manifest({"m": entry}, schemaVersion=version)).modules["m"]
+    assert (found.startup_order, found.pull_policy, found.version) == (3, "never", "2.0")
+
+
+@pytest.mark.parametrize("version", ["1", "1.2", "2.0", "", "1.1-beta", 1.1])
+def test_other_versions_of_the_schema_are_refused(version: object) -> None:
+    """412, as upstream answers."""
+    with pytest.raises(SchemaVersionError, match=r"expected '1\.0' or '1\.1'"):
+        parse_deployment(manifest(schemaVersion=version))
+
+
+@given(st.text(max_size=3000))
+def test_chunks_of_any_text_are_put_together(text: str) -> None:
+    """In order, up to a hundred; a gap ends them."""
+    written = json.dumps({"Env": [text]})
+    parts = [written[at : at + 512] for at in range(0, len(written), 512)]
+    names = ["createOptions", *(f"createOptions{number:02}" for number in range(1, len(parts)))]
+    settings = {"image": "i:1", **dict(zip(names, parts, strict=True)), "createOptions99": "no"}
+    found = parse_deployment(manifest({"m": module(settings=settings)})).modules["m"]
+    assert found.create_options == {"Env": [text]}

@@ -265,6 +265,28 @@ def test_long_create_options_are_reported_in_chunks(site: Site) -> None:
     assert json.loads("".join(parts)) == options
 
 
+def test_the_runtime_is_reported_without_passwords(site: Site) -> None:
+    """Upstream shows them to everybody who reads the twin."""
+    site.deploy(a=module())
+    document: Any = site.edged.deployment
+    settings = {
+        "minDockerVersion": "v1.25",
+        "loggingOptions": "",
+        "registryCredentials": {
+            "lab": {"address": "r.example", "username": "u", "password": "hunter2"}
+        },
+    }
+    desired = document["modulesContent"]["$edgeAgent"]["properties.desired"]
+    desired["runtime"] = {"type": "docker", "settings": settings}
+    site.run(5)
+    assert site.report["runtime"]["settings"] == {
+        "minDockerVersion": "v1.25",
+        "loggingOptions": "",
+        "registryCredentials": {"lab": {"address": "r.example", "username": "u"}},
+    }
+    assert "hunter2" not in json.dumps([site.edged.reports, site.edged.transactions])
+
+
 def test_a_round_with_nothing_to_do_takes_no_time(site: Site) -> None:
     """50 ms at most with 50 modules, the calls to edged included."""
     settle(site, **{f"m{number}": module() for number in range(50)})
