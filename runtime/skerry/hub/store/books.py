@@ -23,6 +23,7 @@ class Books:
         self._lock = threading.Lock()
         self.endpoints: dict[str, Endpoint] = {}
         self.queues: dict[int, Queue] = {}
+        self._by_name: dict[tuple[str, int], Queue] = {}
         self.totals = Totals()
         self.held = 0
         self.contents = 0  # number of the newest shared content
@@ -47,9 +48,9 @@ class Books:
 
     def queue(self, endpoint: str, priority: int) -> Queue:
         """Return the queue of a priority, new if need be."""
-        for queue in self.endpoint(endpoint).queues:
-            if queue.priority == priority:
-                return queue
+        found = self._by_name.get((endpoint, priority))
+        if found is not None:
+            return found
         number = max(self.queues, default=NO_QUEUE) + 1
         queue = self._add(number, endpoint, priority)
         queue.saved = False
@@ -69,5 +70,5 @@ class Books:
         found = self.endpoint(endpoint)
         with found.lock:
             found.add(queue)
-        self.queues[number] = queue
+        self.queues[number] = self._by_name[endpoint, priority] = queue
         return queue

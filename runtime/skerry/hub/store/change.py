@@ -8,7 +8,7 @@ Invariants
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil
@@ -148,8 +148,8 @@ class Change:
         self.totals.save(self.connection)
         self._write_ledger()
 
-    def publish(self) -> None:
-        """Tell queues and counters what is now on disk."""
+    def publish(self) -> list[Callable[[], None]]:
+        """Tell queues and counters what is now on disk; return whom to wake."""
         self.parts.ledger.settle(committed=True)
         books = self.parts.books
         books.totals.merge(self.totals)
@@ -168,9 +168,7 @@ class Change:
             endpoint = woken[queue.endpoint] = books.endpoints[queue.endpoint]
             with endpoint.lock:
                 queue.append(entries)
-        for endpoint in woken.values():
-            if endpoint.wake is not None:
-                endpoint.wake()
+        return [endpoint.wake for endpoint in woken.values() if endpoint.wake is not None]
 
     def undo(self) -> None:
         """Nothing of it was stored."""

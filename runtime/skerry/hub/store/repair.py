@@ -89,10 +89,10 @@ def _settle(new: sqlite3.Connection) -> tuple[int, int]:
     )
     new.execute("DELETE FROM content WHERE number NOT IN (SELECT number FROM share)")
     totals = load_totals(new.execute("SELECT * FROM total"))
-    saved = lost = 0
+    waiting, saved, lost = totals.waiting(), 0, 0
     for (number,) in new.execute("SELECT id FROM queue").fetchall():
         count, size, newest = _held(new, number)
-        known, known_size = totals.waiting(number)
+        known, known_size = waiting.get(number, (0, 0))
         stored = totals.counts.get((number, STORED, ""), 0)
         saved += count
         missing, missing_size = max(known - count, 0), known_size - size

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 from zlib import crc32
@@ -17,6 +18,9 @@ ROW_BYTES = 64  # what a row costs beside its texts and body
 
 _SIZES = (256, 64, 16, 4, 1)
 _SHORT_RUN = 4
+_KEPT_CHARACTERS = 512
+_Pairs = tuple[tuple[str, str], ...]
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 # Damage may have changed types, and JSON holds no blobs.
@@ -86,7 +90,16 @@ def dump_bag(message: Message) -> str:
     """Return the properties of a message as text."""
     if not message.system and not message.properties:
         return ""
-    return _encode((dict(message.system), dict(message.properties)))
+    pairs = tuple(message.system.items()), tuple(message.properties.items())
+    if sum(map(len, message.properties.values())) > _KEPT_CHARACTERS:
+        return _dump.__wrapped__(*pairs)
+    return _dump(*pairs)
+
+
+@lru_cache(maxsize=256)
+def _dump(system: _Pairs, properties: _Pairs) -> str:
+    """Encode once what a sender says with every message."""
+    return _encode((dict(system), dict(properties)))
 
 
 def read_whole(

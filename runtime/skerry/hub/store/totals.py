@@ -8,7 +8,7 @@ Invariants
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 Key = tuple[int, str, str]
@@ -49,16 +49,24 @@ class Totals:
             size = self.sizes[queue, outcome, reason]
             connection.execute(_ADD, (queue, outcome, reason, count, size))
 
-    def waiting(self, queue: int) -> tuple[int, int]:
-        """Return how many entries wait in a queue, and their bytes."""
-        return _waiting(self.counts, queue), _waiting(self.sizes, queue)
+    def flows(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return how many entries came into each queue, and how many left it."""
+        came: dict[int, int] = {}
+        went: dict[int, int] = {}
+        for (queue, outcome, _), count in list(self.counts.items()):
+            into = came if outcome == STORED else went if outcome in _ENDED else {}
+            into[queue] = into.get(queue, 0) + count
+        return came, went
 
-    def ended(self, queue: int) -> int:
-        """Return how many entries have left a queue."""
-        return sum(
-            count for (of, outcome, _), count in self.counts.items()
-            if of == queue and outcome in _ENDED
-        )  # fmt: skip
+    def waiting(self) -> dict[int, tuple[int, int]]:
+        """Return how many entries wait in each queue, and their bytes."""
+        found: dict[int, tuple[int, int]] = {}
+        for key, count in list(self.counts.items()):
+            queue, outcome, _ = key
+            sign = 1 if outcome == STORED else -1 if outcome in _ENDED else 0
+            number, size = found.get(queue, (0, 0))
+            found[queue] = number + sign * count, size + sign * self.sizes[key]
+        return found
 
     def held_bytes(self) -> int:
         """Return the bytes of all that waits, each message once."""
@@ -75,11 +83,3 @@ def load_totals(rows: Iterable[tuple[int, str, str, int, int]]) -> Totals:
     for queue, outcome, reason, count, size in rows:
         totals.add(queue, outcome, count, size, reason)
     return totals
-
-
-def _waiting(numbers: Mapping[Key, int], queue: int) -> int:
-    stored = numbers.get((queue, STORED, ""), 0)
-    return stored - sum(
-        number for (of, outcome, _), number in numbers.items()
-        if of == queue and outcome in _ENDED
-    )  # fmt: skip

@@ -10,7 +10,6 @@ from skerry.hub.store.model import Dropped
 from skerry.hub.store.requests import Requests
 from skerry.hub.store.room import Rates, Sample
 from skerry.hub.store.rows import queue_of, read_expired
-from skerry.hub.store.totals import STORED
 
 _EXPIRE_ROWS = 500
 _EXPIRE_AGAIN_SECONDS = 1.0
@@ -70,10 +69,7 @@ class Upkeep:
     def sample(self) -> Sample:
         """Return the counters of this moment."""
         books = self._parts.books
-        counts = dict(books.totals.counts)
-        came = {number: counts.get((number, STORED, ""), 0) for number in list(books.queues)}
-        went = {number: books.totals.ended(number) for number in came}
-        return Sample(self._ages.now(), books.held, came, went)
+        return Sample(self._ages.now(), books.held, *books.totals.flows())
 
     def save_mark(self, change: Change) -> None:
         """Keep the age."""

@@ -31,11 +31,11 @@ def names(connection: sqlite3.Connection) -> dict[int, tuple[str, int]]:
 
 def queues(connection: sqlite3.Connection) -> dict[int, QueueState]:
     """Return queues by number, in the order of endpoint and priority, as nobody used them now."""
-    counters = load_totals(connection.execute("SELECT * FROM total"))
+    waiting = load_totals(connection.execute("SELECT * FROM total")).waiting()
     found = sorted(names(connection).items(), key=lambda item: item[1])
     states = {}
     for number, (endpoint, priority) in found:
-        length, size = counters.waiting(number)
+        length, size = waiting.get(number, (0, 0))
         oldest = connection.execute(
             "SELECT received FROM entry WHERE number >= ? AND number < ? ORDER BY number LIMIT 1",
             (first_of(number), first_of(number + 1)),

@@ -89,23 +89,39 @@ class Writer:
         self._commit([Work(work, Future())])
 
     def _commit(self, batch: Sequence[Command]) -> None:
+        """Do all of a batch in one transaction; what cannot be done spoils it for nobody else."""
         try:
-            change = self._apply(batch)
+            change = self._applied(batch)
         except (sqlite3.Error, OSError) as error:
-            if not is_damage(error):
+            self._failed(batch, error)
+        except Exception as error:
+            self._log.exception("something cannot be stored")
+            if len(batch) == 1:
                 self._failed(batch, error)
-                return
-            self._recover()
-            try:
-                change = self._apply(batch)
-            except (sqlite3.Error, OSError) as again:
-                self._failed(batch, again)
-                return
-        self.problem = None
-        change.publish()
-        self.upkeep.note_expiry(change.soonest)
-        for command in batch:
-            command.finish()
+            for command in batch if len(batch) > 1 else ():
+                self._commit([command])
+        else:
+            self.problem = None
+            waking = change.publish()
+            self.upkeep.note_expiry(change.soonest)
+            for tell in (*(command.finish for command in batch), *waking):
+                self._tell(tell)
+
+    def _applied(self, batch: Sequence[Command]) -> Change:
+        try:
+            return self._apply(batch)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+        self._recover()
+        return self._apply(batch)
+
+    def _tell(self, listener: Callable[[], None]) -> None:
+        """Call somebody who listens; what fails there must not stop the store."""
+        try:
+            listener()
+        except Exception:
+            self._log.exception("a listener of the store failed")
 
     def _apply(self, batch: Sequence[Command]) -> Change:
         to_come = sum(each.body_bytes() for each in batch if isinstance(each, Put))
@@ -147,4 +163,4 @@ class Writer:
         self._parts.books.open(self.database.writer)
         for endpoint in list(self._parts.books.endpoints.values()):
             if endpoint.wake is not None:
-                endpoint.wake()
+                self._tell(endpoint.wake)

@@ -1,6 +1,7 @@
 """Store and forward, as the rest of the hub sees it."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,19 @@ def test_a_folder_has_one_hub(tmp_path: Path) -> None:
     """A second one is told so."""
     with opened(tmp_path), pytest.raises(StoreError, match="in use by another hub"):
         opened(tmp_path).__enter__()
+
+
+def test_what_cannot_be_stored_spoils_nothing_else(tmp_path: Path) -> None:
+    """A message that is none, a listener that fails: others are served all the same."""
+
+    def fail() -> None:
+        raise RuntimeError
+
+    with opened(tmp_path) as store:
+        store.subscribe("upstream", fail)
+        broken = replace(a_message(store), body=None)  # type: ignore[arg-type]
+        (refusal,) = store.put([(broken, [Target("upstream")])]).result(ANSWER_SECONDS)
+        assert refusal is not None
+        assert refusal.reason == "storage_failure"
+        assert put(store, b"1") == [None]
+        assert bodies(take(store)) == [b"1"]
