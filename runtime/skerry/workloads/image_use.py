@@ -31,7 +31,7 @@ class ImageUse:
         self._lock = threading.Lock()
 
     def brought(self, image_id: str) -> None:
-        """Note an image that edged has fetched."""
+        """Note an image that edged has fetched or loaded."""
         self._note({image_id}, known_only=False)
 
     def touched(self, image_ids: set[str]) -> None:

@@ -82,10 +82,13 @@ class Images:
         elif "@sha256:" not in reference or self._id(reference) is None:
             self._fetch(reference, auth)
         else:
-            self.used(reference)
+            self._used(reference)
 
-    def used(self, reference: str) -> None:
-        """Note that an image is of use now, if it is one of those that were fetched."""
+    def released(self, image_id: str) -> None:
+        """Note that an image was of use until now."""
+        self._use.touched({image_id})
+
+    def _used(self, reference: str) -> None:
         found = self._id(reference)
         if found is not None:
             self._use.touched({found})
@@ -102,7 +105,7 @@ class Images:
             if self._id(reference) is None:
                 raise
             self._log.warning("image not refreshed", image=reference, reason=error)
-            self.used(reference)
+            self._used(reference)
         else:
             self._use.brought(self._engine.image(reference).id)
 
@@ -120,6 +123,8 @@ class Images:
             if self._id(entry.id) is None:
                 _check_archive(entry)
                 self._engine.load(entry.archive)
+                # the next version of the appliance carries another one: then this one may go
+                self._use.brought(entry.id)
             if self._id(entry.id) is None:
                 raise ImageError(
                     f"archive {entry.archive} does not hold image {entry.reference!r} with id "

@@ -125,7 +125,7 @@ class Modules:
             image_id = self.get(name).image_id
             self._engine.remove(name)
             self._sockets.remove(name)
-            self._images.used(image_id)
+            self._images.released(image_id)
             self._log.info("module removed", module=name)
 
     def logs(self, name: str, query: LogQuery) -> LogStream:

@@ -133,7 +133,7 @@ class Edged:
             management_requests=settings.management_requests,
         )
         modules = Modules(engine, images, sockets, settings, log, complete, device.resolve)
-        fixed = {settings.agent.image, *preloaded}
+        fixed = {settings.agent.image, *preloaded, *(one.id for one in preloaded.values())}
 
         def needed() -> set[str]:
             return {device.resolve(image) for image in fixed | needed_images(deployment)}

@@ -188,13 +188,15 @@ def test_an_image_named_by_digest_is_fetched_once(store: Store) -> None:
     assert store.pulls() == 0
 
 
-def test_a_fetched_image_is_remembered_for_the_collection(store: Store) -> None:
-    """One of the appliance is not: nobody may remove that."""
-    store.carry()
+def test_what_edged_brings_is_remembered_for_the_collection(store: Store) -> None:
+    """Fetched, or loaded from the appliance: its next version carries another one."""
+    identity = store.carry()
     store.fake.registry[REMOTE] = "sha256:" + "e" * 64
+    store.fake.images["by-hand:1"] = "sha256:" + "f" * 64
     for reference in (REFERENCE, REMOTE):
         store.images().ensure(reference, ON_CREATE, None)
-    assert store.use.older_than(-60) == ["sha256:" + "e" * 64]
+    store.images().ensure("by-hand:1", PullPolicy.NEVER, None)
+    assert set(store.use.older_than(-60)) == {identity, "sha256:" + "e" * 64}
 
 
 def test_a_pull_by_digest_asks_for_that_content(store: Store) -> None:

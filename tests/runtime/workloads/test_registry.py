@@ -3,10 +3,12 @@
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from harness.clock import MovableClock
 from harness.edged import until
 from harness.engine import Moby, missing_prerequisite, moby
 from harness.registry import PASSWORD, Registry, missing_registry, registry
@@ -15,9 +17,10 @@ from skerry.base.log import get_logger
 from skerry.engine.client import MobyEngine
 from skerry.engine.errors import EngineNotFoundError, EngineUnreachableError, PullError
 from skerry.engine.model import RegistryAuth
+from skerry.workloads.collector import Collector
 from skerry.workloads.image_use import ImageUse
 from skerry.workloads.images import Images
-from skerry.workloads.settings import PullPolicy
+from skerry.workloads.settings import CollectionSettings, PullPolicy
 
 pytestmark = pytest.mark.engine
 
@@ -180,3 +183,29 @@ def test_an_image_that_does_not_fit(
             assert not is_there(little, store.reference("huge"))
     finally:
         subprocess.run(["umount", "--lazy", str(data)], check=True)
+
+
+def test_unused_images_go_and_needed_ones_stay(
+    store: Registry, engine: Moby, tmp_path: Path
+) -> None:
+    """With all its names; that of a stopped container and that of the deployment stay."""
+    clock, client = MovableClock(), MobyEngine(engine.uri)
+    use = ImageUse(tmp_path / "gc", clock)
+    wanted = Images(client, {}, use, get_logger("edged"))
+    ids = {}
+    for name in ("unused", "stopped", "deployed"):
+        store.publish(engine, name, size_bytes=1000)
+        wanted.ensure(store.reference(name), PullPolicy.ON_CREATE, login(store))
+        ids[name] = client.image(store.reference(name)).id
+    client.tag(ids["unused"], "localhost/another:name")
+    client.create("old", {"Image": store.reference("stopped"), "Cmd": ["/bin/true"]})
+    clock.move(timedelta(days=8))
+    needed = {store.reference("deployed")}
+    log = get_logger("edged")
+    collector = Collector(client, use, CollectionSettings(), lambda: needed, clock, log)
+    try:
+        assert collector.collect() == [ids["unused"]]
+        assert [is_there(engine, ids[name]) for name in ids] == [False, True, True]
+        assert collector.collect() == []
+    finally:
+        engine.remove_containers()
