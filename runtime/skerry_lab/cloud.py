@@ -43,6 +43,8 @@ from skerry_lab.outbox import Outbox
 from skerry_lab.registry import store as registry_store
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.api import RegistryApi
+from skerry_lab.registry.authorities import Authorities
+from skerry_lab.registry.authorities_api import AuthoritiesApi
 from skerry_lab.registry.bulk import Bulk
 from skerry_lab.registry.bulk_api import BulkApi
 from skerry_lab.registry.errors import HubError
@@ -95,6 +97,7 @@ class Cloud:
     """The services; to be used on the database's thread, `refusal` anywhere."""
 
     registry: Registry
+    authorities: Authorities
     policies: PolicyStore
     dps: DpsStore
     provisioning: DpsApi = field(repr=False)
@@ -155,6 +158,7 @@ def open_cloud(
     policies.ensure(random_bytes)
     outbox = Outbox(connection)
     registry = Registry(RegistryStore(connection), outbox, clock, random_bytes)
+    authorities = Authorities(registry.store, outbox, clock, random_bytes)
     store = DpsStore(connection)
     attestor = Attestor(store, wrap, random_bytes)
     provisioning = Provisioning(store, registry, attestor, settings, random_bytes, hub.own)
@@ -180,6 +184,7 @@ def open_cloud(
         dps.routes()
         + DpsServiceApi(store, access, registry.fresh_keys, hub.own).routes()
         + RegistryApi(registry, access, presence).routes()
+        + AuthoritiesApi(authorities, access).routes()
         + ScopesApi(registry, access).routes()
         + BulkApi(Bulk(connection, registry, twins), access).routes()
         + ConfigurationsApi(deployments, configurations, access).routes()
@@ -189,6 +194,7 @@ def open_cloud(
     )
     return Cloud(
         registry=registry,
+        authorities=authorities,
         policies=policies,
         dps=store,
         provisioning=dps,

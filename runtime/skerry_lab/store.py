@@ -146,7 +146,7 @@ class LabRegistry:
 
     def trust(self, name: str, pem: str) -> None:
         """Trust an authority for devices of type `certificateAuthority`."""
-        self._store.do(lambda cloud: cloud.registry.store.put_certificate(name, pem))
+        self._store.do(lambda cloud: cloud.authorities.put(name, pem, verified=True))
 
 
 def make_folder(path: Path) -> None:

@@ -1,7 +1,8 @@
 """What a lab was told to be, as one document: to keep it, to copy it to another lab.
 
-`{"version": 1, "devices": [device + "modules", "twin"], "certificates": {name: PEM},
-"enrollments": […], "configurations": […]}`, keys included. Of a twin there are tags and desired
+`{"version": 1, "devices": [device + "parent", "modules", "twin"], "certificates": {name:
+{"certificate": PEM, "isVerified"}}, "enrollments": […], "configurations": […]}`, keys included. A
+parent is named by its id, as its scope is another in each lab. Of a twin there are tags and desired
 properties. What devices themselves brought about is not there: reports, messages, registrations.
 """
 
@@ -30,7 +31,10 @@ def export_lab(cloud: Cloud) -> dict[str, object]:
     return {
         "version": VERSION,
         "devices": [_device(cloud, device.device_id) for device in store.devices(_ALL)],
-        "certificates": dict(zip(store.certificate_names(), store.certificates(), strict=True)),
+        "certificates": {
+            one.name: {"certificate": one.pem, "isVerified": one.verified}
+            for one in cloud.authorities.all()
+        },
         "enrollments": [
             {
                 **documents.to_json(one),
@@ -57,8 +61,10 @@ def import_lab(cloud: Cloud, document: object) -> dict[str, int]:
     certificates = _table(body.get("certificates", {}), "certificates")
     for device in devices:
         _put_device(cloud, device)
+    for device in devices:
+        _put_parent(cloud, device)
     for name, pem in certificates.items():
-        cloud.registry.store.put_certificate(name, str(pem))
+        _put_certificate(cloud, name, pem)
     for enrollment in enrollments:
         group = enrollment.get("group") is True
         enrollment_id = _name(enrollment, _ID[group])
@@ -79,14 +85,20 @@ def import_lab(cloud: Cloud, document: object) -> dict[str, int]:
 
 
 def _device(cloud: Cloud, device_id: str) -> dict[str, object]:
-    whole = cloud.registry.device(device_id).to_json()
+    device = cloud.registry.device(device_id)
+    whole, parent = device.to_json(), cloud.registry.hierarchy.parent(device)
     modules = []
     for module in cloud.registry.store.modules(device_id):
         facts = module.to_json()
         identity = Identity(device_id, module.module_id)
         modules.append({**{name: facts[name] for name in _MODULE}, "twin": _twin(cloud, identity)})
     twin = _twin(cloud, Identity(device_id))
-    return {**{name: whole[name] for name in _DEVICE}, "twin": twin, "modules": modules}
+    return {
+        **{name: whole[name] for name in _DEVICE},
+        "parent": None if parent is None else parent.device_id,
+        "twin": twin,
+        "modules": modules,
+    }
 
 
 def _twin(cloud: Cloud, identity: Identity) -> dict[str, object]:
@@ -128,6 +140,20 @@ def _put_device(cloud: Cloud, body: Mapping[str, object]) -> None:
         module = module_from(part, device_id, module_id, registry.fresh_keys())
         registry.put_module(module, ANY if module_id in present else None)
         _put_twin(cloud, Identity(device_id, module_id), part)
+
+
+def _put_parent(cloud: Cloud, body: Mapping[str, object]) -> None:
+    parent = body.get("parent")
+    if parent is not None:
+        cloud.registry.set_parent(_name(body, "deviceId"), _name(body, "parent"))
+
+
+def _put_certificate(cloud: Cloud, name: str, found: object) -> None:
+    if isinstance(found, str):  # as it was written before there were proofs
+        found = {"certificate": found, "isVerified": True}
+    body = _table(found, f"certificate {name!r}")
+    pem = _name(body, "certificate")
+    cloud.authorities.put(name, pem, verified=body.get("isVerified") is True)
 
 
 def _put_twin(cloud: Cloud, identity: Identity, body: Mapping[str, object]) -> None:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -139,12 +141,32 @@ def test_authorities_of_the_hub(cli: Lab, tmp_path: Path) -> None:
     file = tmp_path / "root.pem"
     file.write_text(signed("root", authority=True).pem)
     assert cli.run("certificate", "create", "plant", "--path", str(file)) == (0, "", "")
-    assert cli.json("certificate", "list") == [{"name": "plant"}]
+    (listed,) = cast("list[dict[str, object]]", cli.json("certificate", "list"))
+    assert (listed["name"], listed["subject"], listed["isVerified"]) == ("plant", "CN=root", True)
+    assert cli.json("certificate", "show", "plant") == listed
     assert cli.run("certificate", "delete", "plant") == (0, "", "")
     assert "no certificate 'plant'" in cli.run("certificate", "delete", "plant")[2]
     file.write_text("nothing")
     status, _, err = cli.run("certificate", "create", "plant", "--path", str(file))
     assert (status, "the text is not a certificate" in err) == (1, True)
+
+
+def test_an_authority_is_proven(cli: Lab, tmp_path: Path) -> None:
+    """By a certificate for the code, signed by the authority."""
+    root, file, proof = signed("root", authority=True), tmp_path / "root.pem", tmp_path / "p.pem"
+    file.write_text(root.pem)
+    create = ("certificate", "create", "plant", "-p", str(file), "--verified", "false")
+    assert cli.run(*create) == (0, "", "")
+    made = cli.json("certificate", "generate-verification-code", "plant")
+    assert isinstance(made, dict)
+    verify = ("certificate", "verify", "plant", "-p", str(proof))
+    proof.write_text(signed("other", root).pem)
+    assert "expected the verification code" in cli.run(*verify)[2]
+    now = datetime.now(UTC) - timedelta(hours=1)
+    proof.write_text(signed(made["verificationCode"], root, start=now).pem)
+    done = cli.json(*verify)
+    assert isinstance(done, dict)
+    assert done["isVerified"] is True
 
 
 def test_the_root_and_the_policies(cli: Lab) -> None:

@@ -23,10 +23,13 @@ def test_a_lab_comes_back_whole(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ["device", "create", "d1"],
         ["device", "create", "d2", "--am", "x509_ca", "--ee", "false", "--status", "disabled"],
         ["device", "create", "d3", "--am", "x509_thumbprint", "--ptp", "ab" * 20],
+        ["device", "parent", "set", "-d", "d1", "--pd", "d3"],
+        ["device", "children", "add", "-d", "d1", "--cl", "d2"],
         ["module", "create", "-d", "d1", "-m", "m1"],
         ["twin", "update", "-d", "d1", "--tags", '{"site": "x"}', "--desired", '{"a": {"b": 1}}'],
         ["twin", "update", "-d", "d1", "-m", "m1", "--desired", '{"c": [2]}'],
         ["certificate", "create", "plant", "--path", str(root)],
+        ["certificate", "create", "other", "--path", str(root), "--verified", "false"],
         ["deploy", "create", "-d", "base", "-k", BASE, "--tc", "*", "--pri", "2"],
         ["enrollment", "create", "e1", "--payload", '{"p": 1}', "--rp", "reset"],
         ["enrollment", "create", "site", "--group", "--at", "x509", "--cp", str(root)],
@@ -37,7 +40,7 @@ def test_a_lab_comes_back_whole(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for _ in range(2):
         capsys.readouterr()
         assert main(["import", "-f", str(file), *two, "--output", "json"]) == 0
-        counted = {"devices": 3, "certificates": 1, "enrollments": 2, "configurations": 1}
+        counted = {"devices": 3, "certificates": 2, "enrollments": 2, "configurations": 1}
         assert json.loads(capsys.readouterr().out) == counted
         store = Store(tmp_path / "two")
         assert store.do(export_lab) == json.loads(file.read_text())

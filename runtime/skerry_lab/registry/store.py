@@ -7,6 +7,7 @@ hub trusts for devices of type `certificateAuthority`; policies are the hub's sh
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from skerry_lab.identity import Identity
@@ -39,6 +40,13 @@ SCHEMA = (
         WHERE NOT edge AND scope IS NOT NULL AND parent_scopes = '[]';
     CREATE INDEX device_parent ON device (parent_scopes, device_id) WHERE parent_scopes != '[]'
     """,
+    """
+    ALTER TABLE hub_certificate ADD COLUMN verified INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE hub_certificate ADD COLUMN etag TEXT NOT NULL DEFAULT '';
+    ALTER TABLE hub_certificate ADD COLUMN code TEXT NOT NULL DEFAULT '';
+    ALTER TABLE hub_certificate ADD COLUMN created TEXT NOT NULL DEFAULT '2026-01-01T00:00Z';
+    ALTER TABLE hub_certificate ADD COLUMN updated TEXT NOT NULL DEFAULT '2026-01-01T00:00Z'
+    """,
 )
 
 _DEVICE = (
@@ -50,6 +58,19 @@ _MODULE = (
     "device_id, module_id, generation_id, etag, managed_by, auth_type, "
     "primary_key, secondary_key, primary_thumbprint, secondary_thumbprint"
 )
+
+
+@dataclass(frozen=True)
+class AuthorityRow:
+    """An authority as it is stored; the times are ISO 8601."""
+
+    name: str
+    pem: str
+    verified: bool
+    etag: str
+    code: str
+    created: str
+    updated: str
 
 
 class RegistryStore:
@@ -134,23 +155,37 @@ class RegistryStore:
         )
 
     def certificates(self) -> list[str]:
-        """Return the certificates that sign devices, PEM."""
-        return [row["pem"] for row in self._connection.execute("SELECT pem FROM hub_certificate")]
+        """Return the certificates that sign devices, PEM: those that are verified."""
+        rows = self._connection.execute("SELECT pem FROM hub_certificate WHERE verified")
+        return [row["pem"] for row in rows]
 
-    def certificate_names(self) -> list[str]:
-        """Return the names under which certificates are trusted."""
-        rows = self._connection.execute("SELECT name FROM hub_certificate ORDER BY name")
-        return [row["name"] for row in rows]
+    def authorities(self) -> list[AuthorityRow]:
+        """Return all that somebody brought, by name."""
+        rows = self._connection.execute("SELECT * FROM hub_certificate ORDER BY name")
+        return [_authority(row) for row in rows]
 
-    def delete_certificate(self, name: str) -> bool:
-        """Trust one no longer; False when there is none of that name."""
-        done = self._connection.execute("DELETE FROM hub_certificate WHERE name = ?", (name,))
-        return done.rowcount > 0
+    def authority(self, name: str) -> AuthorityRow | None:
+        rows = self._connection.execute("SELECT * FROM hub_certificate WHERE name = ?", (name,))
+        row = rows.fetchone()
+        return None if row is None else _authority(row)
 
-    def put_certificate(self, name: str, pem: str) -> None:
+    def delete_authority(self, name: str) -> None:
+        self._connection.execute("DELETE FROM hub_certificate WHERE name = ?", (name,))
+
+    def put_authority(self, one: AuthorityRow) -> None:
         self._connection.execute(
-            "INSERT OR REPLACE INTO hub_certificate VALUES (?, ?)", (name, pem)
+            "INSERT OR REPLACE INTO hub_certificate "
+            "(name, pem, verified, etag, code, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (one.name, one.pem, one.verified, one.etag, one.code, one.created, one.updated),
         )
+
+    def devices_by_authority(self) -> list[str]:
+        """Return the devices that authenticate by an authority."""
+        rows = self._connection.execute(
+            "SELECT device_id FROM device WHERE auth_type = ?",
+            (AuthType.CERTIFICATE_AUTHORITY.value,),
+        )
+        return [row["device_id"] for row in rows]
 
     def _put(self, table: str, columns: str, values: tuple[object, ...], key_columns: int) -> None:
         names = columns.split(", ")
@@ -163,6 +198,11 @@ class RegistryStore:
             f"ON CONFLICT ({keys}) DO UPDATE SET {changes}",
             values,
         )
+
+
+def _authority(row: sqlite3.Row) -> AuthorityRow:
+    texts = [str(row[name]) for name in ("etag", "code", "created", "updated")]
+    return AuthorityRow(row["name"], row["pem"], bool(row["verified"]), *texts)
 
 
 def _auth_values(auth: Authentication) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def _trusting() -> None:
     lab.registry.put_device(Device("k1", keys))
     # Another authority of the same name: the leaf's signature is looked at, and does not hold.
     pem = signed("root", authority=True).pem
-    lab.registry.store.put_certificate("root", pem)
+    lab.authorities.put("root", pem, verified=True)
     lab.dps.put_enrollment(Enrollment("site", Attestation.X509, group=True, certificates=(pem,)))
 
 
