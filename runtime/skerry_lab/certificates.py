@@ -1,7 +1,8 @@
 """Whether a client's certificate counts: by its thumbprint, or by who signed it.
 
-The chain is walked by ourselves, as `ssl` can do it only against authorities loaded beforehand (see
-`skerry_lab.tls`). An anchor is a certificate that somebody enrolled; it may be an intermediate one.
+The chain is walked by ourselves, as `ssl` can do it only against authorities loaded beforehand
+(see `skerry.heads.tls`). An anchor is a certificate that somebody enrolled; it may be an
+intermediate one.
 """
 
 import warnings

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
+from skerry.heads.routes import Answer, Handler, Request, Router
 from skerry_lab import authority
 from skerry_lab.configurations import store as configuration_store
 from skerry_lab.configurations.api import ConfigurationsApi
@@ -53,7 +54,6 @@ from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.scopes_api import ScopesApi
 from skerry_lab.registry.service import Registry
 from skerry_lab.registry.store import RegistryStore
-from skerry_lab.routes import Answer, Handler, Request, Router
 from skerry_lab.twins import store as twin_store
 from skerry_lab.twins.api import TwinsApi
 from skerry_lab.twins.service import Twins

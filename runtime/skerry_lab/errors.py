@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from skerry.base.errors import SkerryError
-from skerry_lab.routes import Answer
+from skerry.heads.errors import AnswerError
+from skerry.heads.routes import Answer
 
 
 class LabError(SkerryError):
@@ -26,7 +27,7 @@ class StoreError(LabError):
     """The database of the lab cannot be opened or is of another version."""
 
 
-class ApiError(LabError, ABC):
+class ApiError(LabError, AnswerError, ABC):
     """A refused request; `status` is HTTP's, `code` the API's own."""
 
     def __init__(

@@ -9,15 +9,15 @@ import asyncio
 import contextlib
 
 from skerry.base.log import Logger
+from skerry.heads.links import Link, Links
+from skerry.heads.routes import Answer, LiveHandler, LiveRoute, Request, Router, Stream
 from skerry_lab.configurations.live_api import LiveConfigurationsApi
 from skerry_lab.errors import LabError
-from skerry_lab.links import Link, Links
 from skerry_lab.messages.events import EventsApi
 from skerry_lab.messages.files_api import FilesApi
 from skerry_lab.methods.api import MethodsApi
 from skerry_lab.outbox import Kind, Notice
 from skerry_lab.query.api import QueryApi
-from skerry_lab.routes import Answer, LiveHandler, LiveRoute, Request, Router, Stream
 from skerry_lab.store import Store
 
 _LOOK_SECONDS = 0.2
@@ -131,7 +131,7 @@ class Live:
                         if isinstance(version, int) and isinstance(patch, dict):
                             link.desired(version, patch)
                     case Kind.C2D:
-                        link.c2d_waiting()
+                        link.messages_waiting()
                     case Kind.IDENTITY:
                         link.identity_changed()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 
 SCHEMA = (
     """

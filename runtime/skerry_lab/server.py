@@ -26,15 +26,17 @@ from typing import Self, TypeVar
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.files import state_folder, write_atomic
 from skerry.base.log import get_logger
+from skerry.heads.http import HttpLimits, HttpServer
+from skerry.heads.mqtt import MqttHead
+from skerry.heads.tls import bound_buffers, server_context
 from skerry_lab.cloud import Names
 from skerry_lab.dps.model import Enrollment, checked
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import LabError
-from skerry_lab.http import HttpLimits, HttpServer
 from skerry_lab.listen import BACKLOG, LOOPBACK, listen
 from skerry_lab.live import Live
 from skerry_lab.messages.model import MessageSettings
-from skerry_lab.mqtt.head import MqttHead
+from skerry_lab.mqtt.backend import LabBackend
 from skerry_lab.store import (
     SERVER_FILE,
     LabRegistry,
@@ -42,7 +44,6 @@ from skerry_lab.store import (
     device_connection_string,
     make_folder,
 )
-from skerry_lab.tls import bound_buffers, server_context
 
 T = TypeVar("T")
 
@@ -214,7 +215,7 @@ class Lab:
         loop.set_exception_handler(self._connection_lost)
         self._loop, self._ended = loop, asyncio.Event()
         live = self.live = Live(self.store, self._log)
-        mqtt = MqttHead(self.store, live.links, self.clock, self._log)
+        mqtt = MqttHead(LabBackend(self.store), live.links, self.clock, self._log)
         limits = self._settings.http
         http = HttpServer(live.answer, limits, self.clock, self._log, mqtt.upgraded)
 

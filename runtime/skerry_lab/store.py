@@ -15,6 +15,7 @@ from typing import TypeVar
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.files import write_atomic
 from skerry.base.log import get_logger
+from skerry.heads.routes import Answer, Request
 from skerry.wire.tpm_credential import make_import_blob
 from skerry_lab import authority
 from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
@@ -23,7 +24,6 @@ from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import LabError
 from skerry_lab.messages.model import MessageSettings
 from skerry_lab.registry.model import Authentication, Device, Module
-from skerry_lab.routes import Answer, Request
 
 T = TypeVar("T")
 

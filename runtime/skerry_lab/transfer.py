@@ -9,11 +9,11 @@ properties. What devices themselves brought about is not there: reports, message
 from collections.abc import Mapping
 from dataclasses import replace
 
+from skerry.wire.identity import Identity
 from skerry_lab.cloud import Cloud
 from skerry_lab.configurations.model import Configuration
 from skerry_lab.dps import documents
 from skerry_lab.errors import LabError
-from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, device_from, module_from
 from skerry_lab.registry.service import ANY
 

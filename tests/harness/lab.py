@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from skerry.base.log import get_logger
+from skerry.heads.routes import Answer, Request
 from skerry.wire import sas
 from skerry.wire.tpm_credential import make_import_blob
 from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import ApiError
-from skerry_lab.routes import Answer, Request
 from skerry_lab.store import LabRegistry, Store
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from harness.lab import memory_cloud
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.model import Configuration
-from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, Device
 
 SYSTEM: Mapping[str, Mapping[str, Mapping[str, object]]] = {

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from harness.lab import make_token
+from skerry.wire.identity import Identity
 from skerry.wire.mqtt import (
     ConnAck,
     Connect,
@@ -20,7 +21,6 @@ from skerry.wire.mqtt import (
     encode,
 )
 from skerry.wire.topics import user_name
-from skerry_lab.identity import Identity
 from skerry_lab.server import Lab
 
 P = TypeVar("P")

@@ -11,16 +11,17 @@ from typing import Any, TypeVar, cast
 
 from harness.lab import HUB, make_token
 from skerry.base.log import get_logger
+from skerry.heads.connection import Connection
+from skerry.heads.links import Links
+from skerry.heads.model import Telemetry
+from skerry.heads.ports import Backend
+from skerry.heads.routes import Answer, Request
+from skerry.wire.identity import Identity
 from skerry.wire.mqtt import Connect, Packet, Reader, encode
 from skerry.wire.topics import user_name
 from skerry_lab.cloud import Cloud
-from skerry_lab.dps.mqtt import DpsLink
-from skerry_lab.identity import Identity
-from skerry_lab.links import Links
-from skerry_lab.messages.model import Telemetry
-from skerry_lab.mqtt.connection import Connection
+from skerry_lab.mqtt.backend import LabBackend
 from skerry_lab.registry.model import Authentication, AuthType, Device
-from skerry_lab.routes import Answer, Request
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class DirectHead:
 
     def __post_init__(self) -> None:
         self.log = get_logger("lab")
+        self.backend: Backend = LabBackend(self)
 
     def register(self, device_id: str) -> None:
         """Make a device with the key of all tests."""
@@ -73,9 +75,6 @@ class DirectHead:
 
     async def answer(self, request: Request) -> Answer:
         return self.cloud.answer(request)
-
-    def dps(self) -> DpsLink:
-        return DpsLink(self)
 
     def store(
         self, connection: Connection, packet_id: int | None, message: Telemetry, size_bytes: int

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness.mqtt import MqttDevice
+from skerry.heads.model import Telemetry
+from skerry.wire.identity import Identity
 from skerry_lab.cli import main
 from skerry_lab.client import LabClient
 from skerry_lab.errors import LabError
-from skerry_lab.identity import Identity
-from skerry_lab.messages.model import Telemetry
 from skerry_lab.server import Lab, LabSettings
 
 Run = Callable[..., tuple[int, str, str]]

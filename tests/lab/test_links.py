@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
-from skerry_lab.identity import Identity
-from skerry_lab.links import Links
+from skerry.heads.links import Links
+from skerry.wire.identity import Identity
 
 DEVICE = Identity("d")
 
@@ -20,7 +20,7 @@ class Connection:
 
     def desired(self, version: int, patch: Mapping[str, object]) -> None: ...
 
-    def c2d_waiting(self) -> None: ...
+    def messages_waiting(self) -> None: ...
 
     def identity_changed(self) -> None: ...
 

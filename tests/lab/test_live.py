@@ -7,11 +7,11 @@ from pathlib import Path
 
 from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
-from skerry_lab.http import HttpLimits, HttpServer, Upgrade
-from skerry_lab.identity import Identity
+from skerry.heads.http import HttpLimits, HttpServer, Upgrade
+from skerry.heads.routes import Answer, Request, Stream
+from skerry.wire.identity import Identity
 from skerry_lab.live import Changes, Live
 from skerry_lab.outbox import Kind, Notice
-from skerry_lab.routes import Answer, Request, Stream
 from skerry_lab.server import RUNNING_FILE, Lab
 from skerry_lab.store import Store
 
@@ -32,7 +32,7 @@ class Told:
     def desired(self, version: int, patch: Mapping[str, object]) -> None:
         self._told.put_nowait((str(self.identity), f"desired {version} {patch}"))
 
-    def c2d_waiting(self) -> None:
+    def messages_waiting(self) -> None:
         self._told.put_nowait((str(self.identity), "c2d"))
 
     def identity_changed(self) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from skerry.wire.identity import Identity
 from skerry_lab.database import Database
-from skerry_lab.identity import Identity
 from skerry_lab.outbox import SCHEMA, Kind, Notice, Outbox
 
 DEVICE, MODULE = Identity("d"), Identity("d", "$edgeAgent")

@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from harness.lab import HUB, Got, Hosted
-from skerry_lab.identity import Identity
+from skerry.heads.routes import Request
+from skerry.wire.identity import Identity
 from skerry_lab.registry.access import Connected
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.hierarchy import MAX_CHILDREN, MAX_LAYERS, Chain, parse_chain
 from skerry_lab.registry.model import Device, Module, Status
-from skerry_lab.routes import Request
 
 GET, POST = "2018-08-30-preview", "2020-06-30-preview"
 

@@ -8,9 +8,9 @@ import pytest
 
 from harness.lab_fleet import device_content
 from perf.conftest import Record
+from skerry.wire.identity import Identity
 from skerry_factory.bench import summarise
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, Device
 from skerry_lab.store import Store
 

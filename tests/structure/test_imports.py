@@ -12,6 +12,7 @@ APPLICATION = {"agent", "hub", "gateway"}
 MAY_IMPORT: dict[str, set[str]] = {
     "base": set(),
     "wire": {"base"},
+    "heads": {"base", "wire"},
     "keys": {"base", "wire"},
     "tpm": {"base", "wire"},
     "certs": {"base", "wire", "keys", "tpm"},
@@ -21,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workloads": {"base", "wire", "engine"},
     "config": {"base", "wire"},
     "agent": {"base", "wire"},
-    "hub": {"base", "wire"},
+    "hub": {"base", "wire", "heads"},
     "gateway": {"base", "wire"},
     "host": {"base", "wire", "config"},
     "check": NATIVE | APPLICATION | {"base", "wire", "config", "host"},
@@ -37,7 +38,7 @@ PURE_PARTS = {"certs.x509", "certs.remote_key", "certs.renewal", "certs.pair"}
 """Parts without a service behind them that edged shares with identityd: requests, keys in keyd."""
 
 OTHER_PACKAGES = {
-    "skerry_lab": {"wire", "base"},
+    "skerry_lab": {"wire", "base", "heads"},
     "skerry_factory": {"config", "wire", "base"},
 }
 

@@ -1,5 +1,6 @@
 """Configurations over the service REST (device-sdk-wire.md §4.4): what changes them."""
 
+from skerry.heads.routes import Answer, Request, Route
 from skerry_lab.configurations.content import Deployments, content_from
 from skerry_lab.configurations.model import texts_from, to_json
 from skerry_lab.configurations.service import Configurations
@@ -10,7 +11,6 @@ from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.service import ANY
-from skerry_lab.routes import Answer, Request, Route
 
 _CREATED = 201
 _MAX_TESTED = 100

@@ -8,7 +8,7 @@ which is what lies at that path and nothing else. A deployment has a section for
 from collections.abc import Iterable, Mapping, Sequence
 
 from skerry.wire import twins as wire
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.registry.errors import HubError, bad_argument
 from skerry_lab.registry.model import MAX_MODULES, Module, checked_id
 from skerry_lab.registry.service import Registry

@@ -5,6 +5,7 @@ That goes through all twins, in chunks, so that other work is done in between.
 
 from collections.abc import Sequence
 
+from skerry.heads.routes import Answer, LiveRoute, Request
 from skerry_lab.cloud import Cloud
 from skerry_lab.configurations.model import Configuration, metric_of, to_json
 from skerry_lab.configurations.service import MAX_CONFIGURATIONS
@@ -13,7 +14,6 @@ from skerry_lab.query.api import StoredTwins
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, tagged
-from skerry_lab.routes import Answer, LiveRoute, Request
 from skerry_lab.store import Store
 
 _MOST = 2 * MAX_CONFIGURATIONS

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.content import Deployments, Settings, conflicts
 from skerry_lab.configurations.model import AGENT_MODULE, Configuration, Content, is_layer
 from skerry_lab.configurations.store import Mark, Marks
-from skerry_lab.identity import Identity
 from skerry_lab.query.query import Query
 from skerry_lab.registry.service import Registry
 from skerry_lab.twins.views import View, Views

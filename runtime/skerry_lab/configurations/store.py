@@ -10,8 +10,8 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.model import Configuration
-from skerry_lab.identity import Identity
 
 SCHEMA = (
     """

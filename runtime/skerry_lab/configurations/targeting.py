@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from skerry.base.log import Logger
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.content import Deployments
 from skerry_lab.configurations.look import Known, Look
 from skerry_lab.configurations.model import AGENT_MODULE, Content, target_of
 from skerry_lab.configurations.store import ConfigurationStore, Mark, Marks
 from skerry_lab.errors import ApiError
-from skerry_lab.identity import Identity
 from skerry_lab.registry.service import Registry
 from skerry_lab.twins.model import Twin
 from skerry_lab.twins.service import Twins

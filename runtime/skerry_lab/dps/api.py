@@ -5,6 +5,7 @@ import math
 from collections import deque
 
 from skerry.base.clock import Clock
+from skerry.heads.routes import Answer, Request, Route
 from skerry_lab.dps.attestation import Attestor
 from skerry_lab.dps.errors import (
     BAD_REQUEST,
@@ -17,7 +18,6 @@ from skerry_lab.dps.errors import (
 from skerry_lab.dps.model import Operation, State, is_registration_id
 from skerry_lab.dps.service import DpsSettings, Provisioning
 from skerry_lab.dps.store import DpsStore
-from skerry_lab.routes import Answer, Request, Route
 
 API_VERSIONS = (
     "2017-11-15",

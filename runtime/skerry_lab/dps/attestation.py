@@ -12,6 +12,8 @@ from typing import Protocol
 
 from cryptography import x509
 
+from skerry.heads.routes import Request
+from skerry.heads.tls import leaf_name
 from skerry.wire import sas
 from skerry.wire.tpm import TpmDataError
 from skerry_lab import tokens
@@ -27,8 +29,6 @@ from skerry_lab.dps.errors import NO_ENROLLMENT, UNAUTHORIZED, DpsError, unautho
 from skerry_lab.dps.model import Attestation, Enrollment, octets
 from skerry_lab.dps.store import DpsStore
 from skerry_lab.registry.model import Authentication, AuthType
-from skerry_lab.routes import Request
-from skerry_lab.tls import leaf_name
 
 _NONCE_SECONDS = 600
 _NONCE_BYTES = 32

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
+from skerry.heads.tls import pem
 from skerry_lab.certificates import CertificateError, read_pem
 from skerry_lab.dps.errors import BAD_REQUEST, DpsError
 from skerry_lab.dps.model import (
@@ -23,7 +24,6 @@ from skerry_lab.dps.model import (
     octets,
 )
 from skerry_lab.registry.model import Authentication, AuthType
-from skerry_lab.tls import pem
 
 E = TypeVar("E", bound=StrEnum)
 

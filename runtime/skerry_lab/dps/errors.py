@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from skerry.heads.routes import Answer
 from skerry_lab.errors import ApiError
-from skerry_lab.routes import Answer
 
 BAD_REQUEST = 400000
 BAD_VERSION = 400004

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, unquote
 
+from skerry.heads.routes import Answer, Request
 from skerry.wire.mqtt import Connect
 from skerry.wire.topics import TopicError
 from skerry_lab.cloud import Cloud
 from skerry_lab.dps.errors import DpsError
-from skerry_lab.routes import Answer, Request
 
 T = TypeVar("T")
 

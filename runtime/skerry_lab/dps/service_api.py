@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from skerry.heads.routes import Answer, Handler, Request, Route
 from skerry_lab.dps import documents
 from skerry_lab.dps.errors import (
     BAD_REQUEST,
@@ -22,7 +23,6 @@ from skerry_lab.dps.store import DpsStore
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.model import Authentication
 from skerry_lab.registry.policies import Right
-from skerry_lab.routes import Answer, Handler, Request, Route
 
 API_VERSIONS = ("2018-09-01", "2019-03-31", "2021-06-01", "2021-10-01")
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from skerry.base.clock import Clock
-from skerry_lab.identity import Identity
+from skerry.heads.routes import Answer, Request, Route
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import Ack, Outgoing, lock_lost, octets
 from skerry_lab.messages.records import RecordQueue
 from skerry_lab.messages.service import Messages
@@ -17,7 +18,6 @@ from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, json_body
-from skerry_lab.routes import Answer, Request, Route
 
 _RECORDS_AT_ONCE = {RecordQueue.FEEDBACK: 64, RecordQueue.FILES: 1}
 _CONTENT_TYPE = {

@@ -3,13 +3,13 @@
 Some SDKs write `deviceBound`, some `devicebound`: both are served.
 """
 
-from skerry_lab.identity import Identity
+from skerry.heads.routes import Answer, Request, Route
+from skerry.wire.identity import Identity
 from skerry_lab.messages.headers import c2d_headers, telemetry_from
 from skerry_lab.messages.model import Outcome
 from skerry_lab.messages.service import Messages
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.requests import check_version
-from skerry_lab.routes import Answer, Request, Route
 
 
 class DeviceMessagesApi:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
+from skerry.heads.routes import LiveRoute, Request, Stream
 from skerry_lab.cloud import Cloud
 from skerry_lab.messages.model import Event, encode
 from skerry_lab.registry.errors import HubError, bad_argument
 from skerry_lab.registry.policies import Right
-from skerry_lab.routes import LiveRoute, Request, Stream
 from skerry_lab.store import Store
 
 HEARTBEAT_SECONDS = 15.0

@@ -9,14 +9,14 @@ import re
 from email.utils import format_datetime
 from urllib.parse import quote
 
+from skerry.heads.routes import Answer, LiveRoute, Request
+from skerry.wire.identity import Identity
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
 from skerry_lab.messages.blobs import Blobs
 from skerry_lab.messages.uploads import CONTAINER, LIFETIME, Upload
 from skerry_lab.registry.errors import HubError, bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, json_body
-from skerry_lab.routes import Answer, LiveRoute, Request
 from skerry_lab.store import Store
 
 _BLOCK = re.compile(rb"<(?:Latest|Uncommitted|Committed)>\s*([^<\s]+)\s*<")

@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from skerry_lab.identity import Identity
-from skerry_lab.messages.model import C2d, Telemetry, check_size, octets
+from skerry.heads.model import Telemetry
+from skerry.heads.routes import Request
+from skerry.wire.identity import Identity
+from skerry_lab.messages.model import C2d, check_size, octets
 from skerry_lab.registry.errors import bad_argument
-from skerry_lab.routes import Request
 
 BATCH_TYPE = "application/vnd.microsoft.iothub.json"
 

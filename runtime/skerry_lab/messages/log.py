@@ -13,8 +13,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from skerry_lab.identity import Identity
-from skerry_lab.messages.model import Event, MessageSettings, Telemetry, encode
+from skerry.heads.model import Telemetry
+from skerry.wire.identity import Identity
+from skerry_lab.messages.model import Event, MessageSettings, encode
 
 SCHEMA = (
     """

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from skerry_lab.identity import Identity
+from skerry.heads.model import MAX_MESSAGE_BYTES, Telemetry, size_bytes
+from skerry.wire.identity import Identity
 from skerry_lab.registry.errors import HubError, bad_argument
 
-MAX_D2C_BYTES = 262_144
 MAX_C2D_BYTES = 65_536
 MAX_PENDING = 50
 MAX_DELIVERIES = 10
@@ -59,16 +59,6 @@ class MessageSettings:
 
     keep_messages: int = 1_000_000
     keep_bytes: int = 512 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Telemetry:
-    """A message of a device or module."""
-
-    identity: Identity
-    system: Mapping[str, str]
-    properties: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +107,9 @@ class C2d:
 
 def check_size(telemetry: Telemetry) -> None:
     """Check that a message of a device is not too large. Raises: HubError 413."""
-    size = len(telemetry.body) + bag_bytes(telemetry.system, telemetry.properties)
-    if size > MAX_D2C_BYTES:
-        raise too_large(size, MAX_D2C_BYTES)
-
-
-def bag_bytes(*bags: Mapping[str, str]) -> int:
-    """Return how many bytes properties count for."""
-    return sum(
-        len(name.encode()) + len(value.encode()) for bag in bags for name, value in bag.items()
-    )
+    size = size_bytes(telemetry)
+    if size > MAX_MESSAGE_BYTES:
+        raise too_large(size, MAX_MESSAGE_BYTES)
 
 
 def octets(text: str, what: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import Ack, encode
 
 SCHEMA = (

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from skerry.base.clock import Clock
-from skerry_lab.identity import Identity
+from skerry.heads.model import Telemetry, bag_bytes
+from skerry.wire.identity import Identity
 from skerry_lab.messages.log import EventLog
 from skerry_lab.messages.model import (
     DEFAULT_TTL,
@@ -29,8 +30,6 @@ from skerry_lab.messages.model import (
     MessageSettings,
     Outcome,
     Outgoing,
-    Telemetry,
-    bag_bytes,
     lock_lost,
     queue_full,
     too_large,

@@ -8,13 +8,13 @@ azure-iot-edge.md §11.3.
 import json
 from dataclasses import dataclass
 
+from skerry.heads.links import Links, NotSubscribedError
+from skerry.heads.routes import Answer, LiveRoute, Request
+from skerry.wire.identity import Identity
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
-from skerry_lab.links import Links, NotSubscribedError
 from skerry_lab.registry.errors import HubError, bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, json_body
-from skerry_lab.routes import Answer, LiveRoute, Request
 from skerry_lab.store import Store
 
 MAX_PAYLOAD_BYTES = 128 * 1024

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 
 SCHEMA = (
     """

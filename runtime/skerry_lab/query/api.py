@@ -1,7 +1,8 @@
 """Queries over the service REST: `POST /devices/query` (device-sdk-wire.md §4.4)."""
 
+from skerry.heads.routes import Answer, LiveRoute, Request
+from skerry.wire.identity import Identity
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
 from skerry_lab.query import service
 from skerry_lab.query.errors import QueryError
 from skerry_lab.query.query import Source
@@ -9,7 +10,6 @@ from skerry_lab.query.service import Chunk
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, json_body
-from skerry_lab.routes import Answer, LiveRoute, Request
 from skerry_lab.store import Store
 
 PAGE_ROWS, MAX_PAGE_ROWS = 100, 1000

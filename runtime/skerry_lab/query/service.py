@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.query.condition import Document
 from skerry_lab.query.query import Groups, Query, Source, parse_query
 from skerry_lab.registry.errors import bad_argument

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry.base.clock import Clock
+from skerry.heads.routes import Request
+from skerry.heads.tls import leaf_name
 from skerry.wire import sas
+from skerry.wire.identity import Identity
 from skerry_lab import tokens
 from skerry_lab.certificates import (
     CertificateError,
@@ -21,14 +24,11 @@ from skerry_lab.certificates import (
     read_pem,
     thumbprints,
 )
-from skerry_lab.identity import Identity
 from skerry_lab.registry.errors import HubError, unauthorized
 from skerry_lab.registry.hierarchy import Chain, parse_chain
 from skerry_lab.registry.model import Authentication, AuthType, Status
 from skerry_lab.registry.policies import PolicyStore, Right
 from skerry_lab.registry.service import Registry
-from skerry_lab.routes import Request
-from skerry_lab.tls import leaf_name
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Both use the same paths; the credential decides. Sources: azure-iot-edge.md §8.
 device-sdk-wire.md §4.4 for service SDKs.
 """
 
+from skerry.heads.routes import Answer, Request, Route
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.model import MAX_DEVICES_LISTED, device_from, module_from
@@ -11,7 +12,6 @@ from skerry_lab.registry.policies import Right
 from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.service import ANY, Registry
-from skerry_lab.routes import Answer, Request, Route
 
 
 class RegistryApi:

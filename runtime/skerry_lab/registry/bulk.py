@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from skerry.wire.identity import Identity
 from skerry_lab.errors import ApiError
-from skerry_lab.identity import Identity
 from skerry_lab.registry.errors import HubError, bad_argument
 from skerry_lab.registry.model import device_from, module_from
 from skerry_lab.registry.service import ANY, Registry

@@ -1,10 +1,10 @@
 """Bulk changes of the registry over the service REST: `POST /devices`."""
 
+from skerry.heads.routes import Answer, Request, Route
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.bulk import Bulk, Failure
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, json_list
-from skerry_lab.routes import Answer, Request, Route
 
 
 class BulkApi:

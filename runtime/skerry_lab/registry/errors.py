@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from skerry.heads.routes import Answer
 from skerry_lab.errors import ApiError
-from skerry_lab.routes import Answer
 
 
 class HubError(ApiError):

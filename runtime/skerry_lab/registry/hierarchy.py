@@ -15,7 +15,7 @@ is the target may be left out (§6.7).
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.registry.errors import bad_argument, unauthorized
 from skerry_lab.registry.model import EDGE_HUB, Device, Status
 from skerry_lab.registry.store import RegistryStore

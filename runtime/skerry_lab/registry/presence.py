@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 
 
 class Presence:

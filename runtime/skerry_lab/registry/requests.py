@@ -2,8 +2,8 @@
 
 import json
 
+from skerry.heads.routes import Answer, Request
 from skerry_lab.registry.errors import HubError, bad_argument
-from skerry_lab.routes import Answer, Request
 
 API_VERSIONS = (
     "2016-11-14",

@@ -7,7 +7,7 @@ chain to the actor (see `hierarchy`). To be called on the database's thread.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.registry.errors import bad_argument, no_device, unauthorized
 from skerry_lab.registry.hierarchy import Chain, parse_chain
 from skerry_lab.registry.model import Device, Module

@@ -10,7 +10,8 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-from skerry_lab.identity import Identity
+from skerry.heads.routes import Answer, Request, Route
+from skerry.wire.identity import Identity
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument, unauthorized
 from skerry_lab.registry.hierarchy import Chain
@@ -18,7 +19,6 @@ from skerry_lab.registry.model import EDGE_HUB, module_from
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.scopes import MAX_PAGE, Scopes
 from skerry_lab.registry.service import ANY, Registry
-from skerry_lab.routes import Answer, Request, Route
 
 _PAGE = 10
 

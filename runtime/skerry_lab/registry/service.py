@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from skerry.base.clock import Clock
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.outbox import Kind, Notice, Outbox
 from skerry_lab.registry.errors import (
     HubError,

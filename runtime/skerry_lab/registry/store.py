@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, Device, Module, Status
 
 SCHEMA = (

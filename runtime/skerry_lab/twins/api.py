@@ -3,13 +3,13 @@
 A twin is shown with what the registry knows of its device or module and whether that is connected.
 """
 
-from skerry_lab.identity import Identity
+from skerry.heads.routes import Answer, Request, Route
+from skerry.wire.identity import Identity
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
 from skerry_lab.registry.service import ANY
-from skerry_lab.routes import Answer, Request, Route
 from skerry_lab.twins.model import Twin
 from skerry_lab.twins.service import Twins
 from skerry_lab.twins.views import Views

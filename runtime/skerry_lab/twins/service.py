@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from skerry.base.clock import Clock
 from skerry.wire import twins as wire
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.outbox import Kind, Notice, Outbox
 from skerry_lab.registry.errors import HubError, bad_argument, changed_meanwhile
 from skerry_lab.registry.service import ANY, Registry

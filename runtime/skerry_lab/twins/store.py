@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.twins.model import Part, Twin
 
 SCHEMA = (

@@ -6,8 +6,8 @@ other work in between. What a page misses because it changes meanwhile, the next
 
 from collections.abc import Sequence
 
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.store import ConfigurationStore
-from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, Device, Module
 from skerry_lab.registry.presence import Presence
 from skerry_lab.registry.service import Registry

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from skerry.wire.identity import Identity
 from skerry_lab.errors import LabError
-from skerry_lab.identity import Identity
 from skerry_lab.store import Store
 
 Run = Callable[[argparse.Namespace], int]

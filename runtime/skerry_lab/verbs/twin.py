@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from skerry.wire.identity import Identity
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
 from skerry_lab.twins.model import Twin
 from skerry_lab.verbs._common import (
     add_command,

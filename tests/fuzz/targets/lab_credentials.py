@@ -7,9 +7,9 @@ from functools import cache
 
 from fuzz.targets.lab_routes import cloud
 from harness.lab import HUB, ask, make_token, signed
+from skerry.heads.routes import Request
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.registry.model import Authentication, AuthType, Device
-from skerry_lab.routes import Request
 
 ALLOWED = ()
 _HOUR = 1795435200

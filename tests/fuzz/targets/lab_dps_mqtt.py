@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from fuzz.targets.lab_routes import cloud
 from harness.lab import ask, make_token
+from skerry.heads.routes import Answer, Request
 from skerry.wire.mqtt import Connect, MqttError, Publish, encode
 from skerry.wire.topics import TopicError
 from skerry_lab.cloud import Cloud
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.dps.mqtt import ACCEPTED, DpsLink
-from skerry_lab.routes import Answer, Request
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ import h11
 
 from fuzz.targets.lab_routes import cloud
 from harness.lab import HUB, ask, make_token
-from skerry_lab.identity import Identity
+from skerry.heads.routes import Request
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import Outgoing
 from skerry_lab.registry.model import Authentication, AuthType, Device
-from skerry_lab.routes import Request
 
 ALLOWED = ()
 SEEDS = [

@@ -7,6 +7,7 @@ from functools import cache
 
 from harness.lab import memory_cloud
 from harness.mqtt_head import DirectClient, DirectHead
+from skerry.heads.links import Links
 from skerry.wire.mqtt import ConnAck, PubAck, Publish, Subscribe, encode
 from skerry.wire.topics import (
     DESIRED,
@@ -17,7 +18,6 @@ from skerry.wire.topics import (
     reported_topic,
     twin_get_topic,
 )
-from skerry_lab.links import Links
 
 ALLOWED = ()
 _C2D = "devices/d1/messages/devicebound/#"

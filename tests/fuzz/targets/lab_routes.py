@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import cache
 
 from harness.lab import HUB, ask, make_token, memory_cloud
+from skerry.heads.routes import Request
 from skerry.wire.tpm import ENDORSEMENT_TEMPLATE, STORAGE_TEMPLATE
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.registry.model import Authentication, AuthType, Device
-from skerry_lab.routes import Request
 
 _MODULUS = b"\xc3" * 256
 _ENDORSEMENT, _STORAGE = (

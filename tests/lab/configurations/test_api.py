@@ -8,14 +8,14 @@ import pytest
 
 from harness.lab import HUB, Got, Hosted
 from harness.lab_fleet import device_content, edge_content
+from skerry.heads.routes import Request, Router
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.live_api import LiveConfigurationsApi
 from skerry_lab.configurations.service import MAX_CONFIGURATIONS
-from skerry_lab.identity import Identity
 from skerry_lab.query import service as queries
 from skerry_lab.query.api import StoredTwins
 from skerry_lab.query.query import parse_query
 from skerry_lab.registry.errors import HubError
-from skerry_lab.routes import Request, Router
 
 VERSION = "2021-04-12"
 

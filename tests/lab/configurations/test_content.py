@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.lab import HUB, Hosted
+from skerry.wire.identity import Identity
 from skerry_lab.cli import main
 from skerry_lab.configurations.content import content_from
-from skerry_lab.identity import Identity
 from skerry_lab.registry.errors import HubError
 
 AGENT = {"schemaVersion": "1.1", "modules": {"m1": {"type": "docker"}}}

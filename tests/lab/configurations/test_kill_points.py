@@ -9,11 +9,11 @@ from harness.kill_points import kill_at_every_write
 from harness.lab import HUB, SetClock
 from harness.lab_fleet import device_content, edge_content
 from skerry.base.log import get_logger
+from skerry.wire.identity import Identity
 from skerry.wire.tpm_credential import make_import_blob
 from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
-from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, Device
 
 DEVICES = ("a", "b", "c")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.lab_fleet import Fleet, device_content, edge_content
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.content import settled
 from skerry_lab.configurations.model import system_queries, target_of
-from skerry_lab.identity import Identity
 from skerry_lab.query.query import parse_query
 from skerry_lab.registry.errors import HubError
 

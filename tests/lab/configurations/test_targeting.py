@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from harness.lab_fleet import SYSTEM, Fleet, device_content, edge_content
+from skerry.wire.identity import Identity
 from skerry_lab.configurations.targeting import STEP_DEVICES
-from skerry_lab.identity import Identity
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.model import Status
 

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from harness.lab import Hosted
+from skerry.wire.identity import Identity
 from skerry_lab.dps.model import Attestation, Enrollment, Reprovision
-from skerry_lab.identity import Identity
 from skerry_lab.messages.model import Outgoing
 
 KEY = b"k" * 32

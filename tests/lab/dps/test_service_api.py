@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import pytest
 
 from harness.lab import HUB, Got, Hosted, signed
+from skerry.heads.routes import Request
 from skerry.wire.tpm import ENDORSEMENT_TEMPLATE
 from skerry_lab.dps.model import Allocation, Attestation, Enrollment, Reprovision
-from skerry_lab.routes import Request
 
 KEY = base64.b64encode(b"k" * 32).decode()
 BY_KEY = {"attestation": {"type": "symmetricKey"}}

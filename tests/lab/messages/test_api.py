@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from harness.lab import HUB, START, Got, Hosted
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import C2d, Outcome
 from skerry_lab.registry.model import Module
 

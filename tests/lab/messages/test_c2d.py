@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from harness.lab import START, Hosted
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import Ack, C2d, End, Outcome, Outgoing
 from skerry_lab.messages.records import RecordQueue
 from skerry_lab.outbox import Kind, Notice

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.lab import HUB, Hosted, signed
-from skerry_lab.identity import Identity
-from skerry_lab.messages.model import Ack, Outgoing, Telemetry
+from skerry.heads.model import Telemetry
+from skerry.heads.routes import Answer, Request
+from skerry.wire.identity import Identity
+from skerry_lab.messages.model import Ack, Outgoing
 from skerry_lab.registry.model import Authentication, AuthType, Module, Status
-from skerry_lab.routes import Answer, Request
 
 DEVICE = Identity("d1")
 EVENTS = "POST /devices/d1/messages/events"

@@ -11,12 +11,13 @@ import pytest
 
 from harness.lab import HUB, Hosted
 from skerry.base.log import get_logger
-from skerry_lab.identity import Identity
+from skerry.heads.model import Telemetry
+from skerry.heads.routes import Answer, Request, Stream
+from skerry.wire.identity import Identity
 from skerry_lab.live import Changes, Live
 from skerry_lab.messages import events
 from skerry_lab.messages.events import EventsApi, event_json
-from skerry_lab.messages.model import MessageSettings, Telemetry
-from skerry_lab.routes import Answer, Request, Stream
+from skerry_lab.messages.model import MessageSettings
 from skerry_lab.store import Store
 
 WAIT_SECONDS = 10.0

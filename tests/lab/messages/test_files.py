@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from harness.lab import HUB, Hosted
+from skerry.heads.routes import Answer, Request, Router, Stream
 from skerry_lab.messages.blobs import Blobs
 from skerry_lab.messages.files_api import FilesApi
 from skerry_lab.registry.errors import HubError
-from skerry_lab.routes import Answer, Request, Router, Stream
 
 NOTIFICATIONS = "/messages/serviceBound/filenotifications"
 BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}

@@ -9,12 +9,13 @@ import pytest
 from harness.kill_points import kill_at_every_write
 from harness.lab import HUB, SetClock
 from skerry.base.log import get_logger
+from skerry.heads.model import Telemetry
+from skerry.wire.identity import Identity
 from skerry.wire.tpm_credential import make_import_blob
 from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
-from skerry_lab.identity import Identity
-from skerry_lab.messages.model import Ack, MessageSettings, Outcome, Outgoing, Telemetry
+from skerry_lab.messages.model import Ack, MessageSettings, Outcome, Outgoing
 from skerry_lab.messages.records import RecordQueue
 from skerry_lab.registry.model import Device
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.lab import START, Hosted, memory_cloud
-from skerry_lab.identity import Identity
+from skerry.heads.model import MAX_MESSAGE_BYTES, Telemetry
+from skerry.wire.identity import Identity
 from skerry_lab.messages.log import EventLog
-from skerry_lab.messages.model import MAX_D2C_BYTES, MessageSettings, Telemetry, check_size
+from skerry_lab.messages.model import MessageSettings, check_size
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.model import Authentication, AuthType, Module
 
@@ -128,7 +129,7 @@ def test_a_restart_goes_on_with_the_offsets(tmp_path: Path) -> None:
 def test_a_message_may_have_256_kilobytes_with_its_properties() -> None:
     """The limit counts both; a byte more is 413."""
     bag = {"a": "ä"}
-    check_size(Telemetry(DEVICE, {}, bag, b"x" * (MAX_D2C_BYTES - 3)))
+    check_size(Telemetry(DEVICE, {}, bag, b"x" * (MAX_MESSAGE_BYTES - 3)))
     with pytest.raises(HubError, match=r"has 262145 bytes .* expected at most 262144") as raised:
-        check_size(Telemetry(DEVICE, bag, {}, b"x" * (MAX_D2C_BYTES - 2)))
+        check_size(Telemetry(DEVICE, bag, {}, b"x" * (MAX_MESSAGE_BYTES - 2)))
     assert (raised.value.status, raised.value.code) == (413, "MessageTooLarge")

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from harness.lab import SetClock, memory_cloud
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import Ack, C2d, End, Outcome, Outgoing
 from skerry_lab.messages.records import RecordQueue
 from skerry_lab.registry.errors import HubError

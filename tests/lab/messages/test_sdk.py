@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import sdk
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.messages.model import Ack, Outgoing
 from skerry_lab.server import Lab
 

@@ -8,8 +8,8 @@ import pytest
 from harness.lab import make_token
 from harness.mqtt import MqttDevice
 from skerry.base.https import HttpsAnswer, HttpsClient, trust_context
+from skerry.wire.identity import Identity
 from skerry.wire.topics import METHODS, MethodCall, method_response_topic, parse_hub_topic
-from skerry_lab.identity import Identity
 from skerry_lab.server import Lab
 
 MODULE = Identity("d1", "$edgeHub")

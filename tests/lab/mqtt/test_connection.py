@@ -7,6 +7,9 @@ import pytest
 
 from harness.lab import memory_cloud
 from harness.mqtt_head import DirectClient, DirectHead
+from skerry.heads.delivery import MAX_UNACKNOWLEDGED
+from skerry.heads.mqtt import overdue
+from skerry.wire.identity import Identity
 from skerry.wire.mqtt import (
     ConnAck,
     PingReq,
@@ -25,10 +28,7 @@ from skerry.wire.topics import (
     twin_get_topic,
 )
 from skerry_lab.errors import StoreError
-from skerry_lab.identity import Identity
 from skerry_lab.messages.model import Outgoing
-from skerry_lab.mqtt.delivery import MAX_UNACKNOWLEDGED
-from skerry_lab.mqtt.head import overdue
 
 DEVICE = Identity("d1")
 C2D = "devices/d1/messages/devicebound/#"
@@ -59,7 +59,7 @@ def send_c2d(head: DirectHead, body: bytes) -> None:
     head.cloud.messages.send(Outgoing(DEVICE, body))
     link = head.links.get(DEVICE)
     if link is not None:
-        link.c2d_waiting()
+        link.messages_waiting()
 
 
 def published(client: DirectClient) -> list[Publish]:

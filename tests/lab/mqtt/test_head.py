@@ -9,6 +9,8 @@ import pytest
 
 from harness.lab import signed
 from harness.mqtt import MqttDevice
+from skerry.heads.delivery import MAX_UNACKNOWLEDGED
+from skerry.wire.identity import Identity
 from skerry.wire.mqtt import ConnAck, PubAck, Publish, Subscribe, encode
 from skerry.wire.topics import (
     DESIRED,
@@ -23,9 +25,7 @@ from skerry.wire.topics import (
 )
 from skerry_lab.certificates import thumbprints
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
 from skerry_lab.messages.model import Event, Outgoing
-from skerry_lab.mqtt.delivery import MAX_UNACKNOWLEDGED
 from skerry_lab.registry.model import Authentication, AuthType, Device, Status
 from skerry_lab.server import Lab
 from skerry_lab.store import Store

@@ -18,6 +18,7 @@ import pytest
 from harness.mqtt import DEADLINE_SECONDS, ClosedError, MqttDevice
 from harness.tiers import Counts
 from skerry.base.clock import SystemClock
+from skerry.wire.identity import Identity
 from skerry.wire.topics import (
     TWIN_RESPONSES,
     TwinResponse,
@@ -25,7 +26,6 @@ from skerry.wire.topics import (
     parse_hub_topic,
     reported_topic,
 )
-from skerry_lab.identity import Identity
 from skerry_lab.registry.model import Authentication, AuthType, Device
 from skerry_lab.server import Lab
 from skerry_lab.store import Store

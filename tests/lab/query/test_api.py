@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pytest
 
 from harness.lab import HUB, Got, Hosted
+from skerry.heads.routes import Request
+from skerry.wire.identity import Identity
 from skerry_lab.cloud import Cloud
-from skerry_lab.identity import Identity
 from skerry_lab.query.api import QueryApi
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.model import Authentication, AuthType, Device
-from skerry_lab.routes import Request
 
 
 def query(

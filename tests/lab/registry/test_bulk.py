@@ -3,7 +3,7 @@
 import pytest
 
 from harness.lab import HUB, Got, Hosted
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 
 
 def bulk(hosted: Hosted, *entries: object, policy: str = "iothubowner") -> Got:

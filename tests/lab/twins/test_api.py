@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.lab import HUB, Got, Hosted
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.outbox import Kind
 
 VERSION = "2021-04-12"

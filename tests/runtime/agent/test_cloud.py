@@ -17,7 +17,7 @@ from skerry.agent.cloud import Cloud
 from skerry.agent.hub_session import TwinView
 from skerry.base.https import HttpsClient, trust_context
 from skerry.base.log import get_logger
-from skerry_lab.identity import Identity
+from skerry.wire.identity import Identity
 from skerry_lab.server import Lab, LabSettings
 
 AGENT = Identity("d1", "$edgeAgent")

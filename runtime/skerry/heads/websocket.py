@@ -19,7 +19,7 @@ from wsproto.events import (
 from wsproto.events import Request as Asked
 from wsproto.utilities import ProtocolError
 
-from skerry_lab.routes import Request
+from skerry.heads.routes import Request
 
 _SUBPROTOCOL = "mqtt"
 _NOT_UPGRADED = 400

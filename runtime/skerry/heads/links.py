@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Protocol
 
-from skerry_lab.errors import LabError
-from skerry_lab.identity import Identity
+from skerry.heads.errors import HeadError
+from skerry.wire.identity import Identity
 
 
-class NotSubscribedError(LabError):
+class NotSubscribedError(HeadError):
     """The client is connected and does not take direct methods."""
 
 
@@ -27,7 +27,7 @@ class Link(Protocol):
     def desired(self, version: int, patch: Mapping[str, object]) -> None:
         """Tell of changed desired properties, if the client wants to hear of them."""
 
-    def c2d_waiting(self) -> None:
+    def messages_waiting(self) -> None:
         """Fetch and deliver what waits for the client, if it takes messages."""
 
     def identity_changed(self) -> None:

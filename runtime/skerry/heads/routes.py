@@ -1,4 +1,4 @@
-"""Requests, answers and routes of the lab's APIs, without any socket.
+"""Requests, answers and routes of HTTP APIs, without any socket.
 
 Paths are matched as sent and their parameters percent-decoded afterwards, so that an id may hold a
 slash or a `$`; `{name*}` takes the rest of a path, slashes and all. Several APIs share one port:
@@ -71,7 +71,7 @@ class _AnyRoute(Generic[H]):
 class Route(_AnyRoute[Handler]):
     """A method and a path such as `/devices/{device_id}`, answered by `handler(request, **ids)`.
 
-    The handler runs on the database's thread, in a transaction of its own.
+    The handler runs where the API's data are, the lab's on its database's thread.
     """
 
 

@@ -20,6 +20,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from skerry.base.errors import SkerryError
+from skerry.heads.delivery import Delivery
+from skerry.heads.errors import AnswerError, HeadError, status_of
+from skerry.heads.links import NotSubscribedError
+from skerry.heads.model import MAX_MESSAGE_BYTES, Telemetry, size_bytes
+from skerry.heads.ports import (
+    REFUSED,
+    REFUSED_ID,
+    REFUSED_LATER,
+    REFUSED_NAME,
+    REFUSED_PROTOCOL,
+    Admitted,
+    Claim,
+    Head,
+    Service,
+)
+from skerry.wire.identity import Identity
 from skerry.wire.mqtt import (
     FAILED_SUBSCRIPTION,
     ConnAck,
@@ -56,16 +72,7 @@ from skerry.wire.topics import (
     split_properties,
     twin_response_topic,
 )
-from skerry_lab.cloud import Cloud
-from skerry_lab.dps.mqtt import DpsLink, is_dps
-from skerry_lab.errors import ApiError, LabError
-from skerry_lab.identity import Identity
-from skerry_lab.links import NotSubscribedError
-from skerry_lab.messages.model import Telemetry, check_size
-from skerry_lab.mqtt.delivery import Delivery
-from skerry_lab.mqtt.ports import Claim, Head
 
-REFUSED_PROTOCOL, REFUSED_ID, REFUSED_LATER, REFUSED_NAME, REFUSED = 1, 2, 3, 4, 5
 _SERVER_ERROR = 500
 _MAX_FIRST_BYTES = 64 * 1024
 _MAX_PACKET_BYTES = 320 * 1024
@@ -96,7 +103,7 @@ class Connection:
         self._busy = 0
         self._is_checking = False
         self._claim: Claim | None = None
-        self._dps: DpsLink | None = None
+        self._service: Service | None = None
         self._filters: dict[str, int] = {}
         self._keeps_session = False
         self._bags: dict[str, tuple[Identity, Mapping[str, str], Mapping[str, str]]] = {}
@@ -155,7 +162,7 @@ class Connection:
             body = json.dumps({**patch, "$version": version}, separators=(",", ":")).encode()
             self._delivery.tell(desired_topic(version), body, qos)
 
-    def c2d_waiting(self) -> None:
+    def messages_waiting(self) -> None:
         """Fetch and deliver messages for the client."""
         self._delivery.look()
 
@@ -220,9 +227,9 @@ class Connection:
     def _connect(self, packet: Connect) -> None:
         self.keep_alive_seconds = packet.keep_alive_seconds
         self._reader.max_packet_bytes = _MAX_PACKET_BYTES
-        if is_dps(packet.username):
-            self._dps = self._head.dps()
-            self._begin_check(self._check_dps(self._dps, packet))
+        self._service = self._head.backend.service(packet)
+        if self._service is not None:
+            self._begin_check(self._check_service(self._service, packet))
             return
         try:
             name = parse_user_name(packet.username or "")
@@ -243,36 +250,28 @@ class Connection:
         self._begin(work)
 
     async def _check(self, claim: Claim) -> None:
-        identity = claim.identity
-
-        def work(cloud: Cloud) -> tuple[float | None, dict[str, int] | None]:
-            granted = cloud.access.connect(
-                identity, claim.name.host, claim.token, claim.certificates
-            )
-            if not self._keeps_session:
-                cloud.sessions.delete(identity)
-            # A lab that was killed has left its locks.
-            cloud.messages.release(identity)
-            return granted.expires_at, cloud.sessions.load(identity)
-
+        backend = self._head.backend
         try:
-            self.expires_at, filters = await self._head.ado(work)
-        except LabError as error:
-            later = _status(error) >= _SERVER_ERROR
+            admitted = await backend.connect(claim, keeps_session=self._keeps_session)
+        except SkerryError as error:
+            later = status_of(error) >= _SERVER_ERROR
             self._refuse(REFUSED_LATER if later else REFUSED, str(error))
             return
-        if self.is_closed:
-            return
-        self._filters = filters or {}
+        if not self.is_closed:
+            self._open(admitted)
+
+    def _open(self, admitted: Admitted) -> None:
+        self.expires_at = admitted.expires_at
+        self._filters = dict(admitted.filters or {})
         self.is_open = True
         self._head.links.add(self)
-        self._admit(ConnAck(0, filters is not None))
-        self.c2d_waiting()
+        self._admit(ConnAck(0, admitted.filters is not None))
+        self.messages_waiting()
 
-    async def _check_dps(self, dps: DpsLink, packet: Connect) -> None:
-        code = await dps.connect(packet, self._certificates)
+    async def _check_service(self, service: Service, packet: Connect) -> None:
+        code = await service.connect(packet, self._certificates)
         if code:
-            self._refuse(code, "DPS does not take the client")
+            self._refuse(code, "the service does not take the client")
         elif not self.is_closed:
             self._admit(ConnAck())
 
@@ -286,15 +285,9 @@ class Connection:
         if claim is None or self.is_closed:
             return
         try:
-            granted = await self._head.ado(
-                lambda cloud: cloud.access.connect(
-                    claim.identity, claim.name.host, claim.token, claim.certificates
-                )
-            )
-        except ApiError as error:
+            self.expires_at = await self._head.backend.check(claim)
+        except AnswerError as error:
             self.close(str(error))
-        else:
-            self.expires_at = granted.expires_at
 
     def _refuse(self, code: int, reason: str) -> None:
         self._send(ConnAck(code))
@@ -340,19 +333,18 @@ class Connection:
         self._begin(self._remember(UnsubAck(packet.packet_id)))
 
     async def _remember(self, answer: SubAck | UnsubAck) -> None:
-        if self._keeps_session and self._dps is None:
+        if self._keeps_session and self._service is None:
             try:
-                await self._head.ado(self._save)
-            except LabError as error:
+                await self._head.backend.remember(self.identity, self._kept_filters)
+            except SkerryError as error:
                 self.close(f"its subscriptions cannot be kept: {error}")
                 return
         self._send(answer)
-        self.c2d_waiting()
+        self.messages_waiting()
 
-    def _save(self, cloud: Cloud) -> None:
-        cloud.messages.check_registered(self.identity)
-        if not self.is_closed:  # a newer connection may have begun a clean session
-            cloud.sessions.save(self.identity, dict(self._filters))
+    def _kept_filters(self) -> Mapping[str, int] | None:
+        # A newer connection may have begun a clean session.
+        return None if self.is_closed else dict(self._filters)
 
     @property
     def _prefix(self) -> str:
@@ -360,20 +352,19 @@ class Connection:
         tail = "" if module_id is None else f"modules/{module_id}/"
         return f"devices/{self.identity.device_id}/{tail}"
 
-    def c2d_qos(self) -> int | None:
-        """Return the QoS of messages to the device; None when the client does not take them."""
-        if not self.is_open:
-            return None
-        return self._filters.get(f"{self._prefix}messages/devicebound/#")
+    def taken_filters(self) -> Mapping[str, int] | None:
+        """Return its subscriptions; None when no messages can be delivered by them."""
+        is_taker = self.is_open and self._head.backend.takes(self.identity, self._filters)
+        return self._filters if is_taker else None
 
     # --- from the client
 
     def _published(self, packet: Publish) -> None:
         if packet.qos == 2:
             raise MqttError("QoS 2 is not offered")
-        if self._dps is not None:
+        if self._service is not None:
             self._acknowledge(packet)
-            self._begin(self._ask_dps(self._dps, packet))
+            self._begin(self._ask(self._service, packet))
             return
         if packet.topic.startswith("devices/"):
             self._telemetry(packet)
@@ -402,7 +393,12 @@ class Connection:
         if packet.retain:
             properties = {**properties, "mqtt-retain": "true"}
         message = Telemetry(identity, system, properties, packet.payload)
-        check_size(message)
+        size = size_bytes(message)
+        if size > MAX_MESSAGE_BYTES:
+            raise HeadError(
+                f"the message has {size} bytes with its properties, "
+                f"expected at most {MAX_MESSAGE_BYTES}"
+            )
         self._head.store(self, packet.packet_id, message, len(packet.topic) + len(packet.payload))
 
     def _read_topic(self, topic: str) -> tuple[Identity, Mapping[str, str], Mapping[str, str]]:
@@ -418,9 +414,9 @@ class Connection:
 
     async def _twin(self, request_id: str) -> None:
         try:
-            document = await self._head.ado(lambda cloud: cloud.twins.document(self.identity))
-        except LabError as error:
-            self._respond(_status(error), request_id, str(error))
+            document = await self._head.backend.twin(self.identity)
+        except SkerryError as error:
+            self._respond(status_of(error), request_id, str(error))
         else:
             self._respond(200, request_id, document)
 
@@ -429,13 +425,11 @@ class Connection:
         status, body = 204, None
         try:
             patch = json.loads(packet.payload)
-            version = await self._head.ado(
-                lambda cloud: cloud.twins.patch_reported(self.identity, patch)
-            )
+            version = await self._head.backend.report(self.identity, patch)
         except (ValueError, RecursionError) as error:
             status, body = 400, f"the patch is not JSON: {error}"
-        except LabError as error:
-            status, body = _status(error), str(error)
+        except SkerryError as error:
+            status, body = status_of(error), str(error)
         self._acknowledge(packet)
         self._respond(status, request_id, body, version)
 
@@ -449,9 +443,9 @@ class Connection:
             data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
             self._delivery.tell(twin_response_topic(status, request_id, version), data, qos)
 
-    async def _ask_dps(self, dps: DpsLink, packet: Publish) -> None:
+    async def _ask(self, service: Service, packet: Publish) -> None:
         try:
-            answers = await dps.publish(packet.topic, packet.payload)
+            answers = await service.publish(packet.topic, packet.payload)
         except TopicError as error:
             self.close(str(error))
             return
@@ -474,7 +468,3 @@ class Connection:
     def _send(self, packet: Packet) -> None:
         self.output.append(encode(packet))
         self._head.dirty(self)
-
-
-def _status(error: LabError) -> int:
-    return error.status if isinstance(error, ApiError) else _SERVER_ERROR

@@ -1,4 +1,4 @@
-"""The TLS side of the lab: a server that asks for a client certificate and accepts any.
+"""The TLS side of the heads: a server that asks for a client certificate and accepts any.
 
 Whose certificate it is, is for the API to judge by what is enrolled, so that an unknown device gets
 the answer of the API (401) and not a broken connection. Python's `ssl` verifies against authorities
@@ -21,7 +21,7 @@ from typing import Protocol, cast
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from skerry_lab.errors import LabError
+from skerry.heads.errors import HeadError
 
 _BUFFER_BYTES = 8 * 1024
 _OBJECT_HEAD_BYTES = 16
@@ -40,7 +40,7 @@ _ACCEPT = _VERIFY(_yes)
 def server_context(certificate_file: Path) -> ssl.SSLContext:
     """Return the context for a file with the server's key and chain.
 
-    Raises: LabError when this Python's `ssl` is not laid out as CPython's.
+    Raises: HeadError when this Python's `ssl` is not laid out as CPython's.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -99,8 +99,8 @@ def _accept_any_client(context: ssl.SSLContext) -> None:
         or sysconfig.get_config_var("Py_GIL_DISABLED")
         or sysconfig.get_config_var("Py_DEBUG")
     ):
-        raise LabError(
-            f"the lab cannot ask for client certificates with Python {sys.version.split()[0]}; "
+        raise HeadError(
+            f"a server cannot ask for client certificates with Python {sys.version.split()[0]}; "
             "expected an ordinary 64-bit CPython 3.11 to 3.14"
         )
     library = ctypes.CDLL(getattr(_ssl, "__file__", None))
@@ -108,7 +108,7 @@ def _accept_any_client(context: ssl.SSLContext) -> None:
     mode = library.SSL_CTX_get_verify_mode
     mode.argtypes, mode.restype = [ctypes.c_void_p], ctypes.c_int
     if mode(pointer) != int(ssl.CERT_OPTIONAL):
-        raise LabError("the lab cannot reach OpenSSL's context of this Python; use CPython's ssl")
+        raise HeadError("a server cannot reach OpenSSL's context of this Python; use CPython's ssl")
     setter = library.SSL_CTX_set_cert_verify_callback
     setter.argtypes, setter.restype = [ctypes.c_void_p, _VERIFY, ctypes.c_void_p], None
     setter(pointer, _ACCEPT, None)

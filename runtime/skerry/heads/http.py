@@ -1,4 +1,4 @@
-"""HTTP/1.1 over TLS for the lab: one asyncio loop, bounded in time, size and connections.
+"""HTTP/1.1 over TLS: one asyncio loop, bounded in time, size and connections.
 
 Invariants
 - A head fits 64 KiB and arrives within 15 s, a body 1 MiB within 30 s; an idle connection is closed
@@ -19,8 +19,8 @@ import h11
 
 from skerry.base.clock import Clock
 from skerry.base.log import Logger
-from skerry_lab.routes import Answer, Request, Stream
-from skerry_lab.tls import client_chain
+from skerry.heads.routes import Answer, Request, Stream
+from skerry.heads.tls import client_chain
 
 Handle = Callable[[Request], Awaitable[Answer | Stream]]
 Upgrade = Callable[[Request, asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]

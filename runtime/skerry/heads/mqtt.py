@@ -16,22 +16,18 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.base.log import Logger
-from skerry_lab.cloud import Cloud
-from skerry_lab.dps.mqtt import DpsLink
-from skerry_lab.links import Links
-from skerry_lab.messages.model import Telemetry
-from skerry_lab.mqtt.connection import Connection
-from skerry_lab.mqtt.websocket import Gate, WebSocket, WebSocketError
-from skerry_lab.routes import Request
-from skerry_lab.store import Store
-from skerry_lab.tls import client_chain
-
-T = TypeVar("T")
+from skerry.heads.connection import Connection
+from skerry.heads.links import Links
+from skerry.heads.model import Telemetry
+from skerry.heads.ports import Backend
+from skerry.heads.routes import Request
+from skerry.heads.tls import client_chain
+from skerry.heads.websocket import Gate, WebSocket, WebSocketError
 
 _CONNECT_SECONDS = 15.0
 _LONGEST_SILENCE_SECONDS = 30 * 60.0
@@ -90,12 +86,12 @@ class Transport(asyncio.Protocol):
 
 
 class MqttHead:
-    """All MQTT connections of a lab; lives on the loop."""
+    """All MQTT connections of a hub; lives on the loop."""
 
-    def __init__(self, store: Store, links: Links, clock: Clock, log: Logger) -> None:
+    def __init__(self, backend: Backend, links: Links, clock: Clock, log: Logger) -> None:
         self.links = links
         self.log = log
-        self._store = store
+        self.backend = backend
         self._clock = clock
         self._clients: dict[Connection, _Client] = {}
         self._held: set[Connection] = set()
@@ -197,7 +193,7 @@ class MqttHead:
         """End all connections, once what is being stored is stored."""
         await self._stored.wait()
         for connection in list(self._clients):
-            connection.close("the lab stops")
+            connection.close("the hub stops")
         await self._all_gone()
         for client in list(self._clients.values()):
             client.transport.abort()
@@ -213,14 +209,6 @@ class MqttHead:
                 await self._gone.wait()
 
     # --- what a connection asks
-
-    async def ado(self, work: Callable[[Cloud], T]) -> T:
-        """Run work on the database's thread."""
-        return await self._store.ado(work)
-
-    def dps(self) -> DpsLink:
-        """Return a new client's side of DPS."""
-        return DpsLink(self._store)
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run something beside."""
@@ -268,9 +256,8 @@ class MqttHead:
             self._stored.set()
 
     async def _store_batch(self, batch: list[tuple[Connection, int | None, Telemetry]]) -> None:
-        messages = [message for _, _, message in batch]
         try:
-            await self._store.ado(lambda cloud: cloud.messages.append(messages))
+            refused = await self.backend.append([message for _, _, message in batch])
         except Exception as error:
             # Not stored, so not acknowledged: they come again.
             for connection in {connection for connection, _, _ in batch}:
@@ -278,8 +265,10 @@ class MqttHead:
             if not isinstance(error, SkerryError):
                 raise
             self.log.error("messages cannot be stored", reason=error)
-        else:
-            _acknowledge(batch)
+            return
+        for index, reason in refused.items():
+            batch[index][0].close(f"a message cannot be stored: {reason}")
+        _acknowledge([one for n, one in enumerate(batch) if n not in refused] if refused else batch)
 
     def _read(self, *, wanted: bool) -> None:
         for connection, client in self._clients.items():

@@ -1,0 +1,1 @@
+"""What clients of IoT Hub talk to, MQTT and HTTPS, the same for edge hub and lab cloud."""
