@@ -112,7 +112,10 @@ class LabBackend:
 
 
 def _connected(cloud: Cloud, claim: Claim) -> Connected:
-    return cloud.access.connect(claim.identity, claim.name.host, claim.token, claim.certificates)
+    name = claim.name
+    return cloud.access.connect(
+        claim.identity, name.host, claim.token, claim.certificates, name.auth_chain
+    )
 
 
 def _outgoing(message: C2d) -> Outgoing:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.lab import signed
-from harness.mqtt import MqttDevice
+from harness.mqtt import API_VERSION, MqttDevice
 from skerry.heads.delivery import MAX_UNACKNOWLEDGED
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import ConnAck, PubAck, Publish, Subscribe, encode
@@ -22,6 +22,7 @@ from skerry.wire.topics import (
     parse_hub_topic,
     reported_topic,
     twin_get_topic,
+    user_name,
 )
 from skerry_lab.certificates import thumbprints
 from skerry_lab.cloud import Cloud
@@ -284,6 +285,21 @@ def test_who_acknowledges_nothing_is_closed_and_others_are_told(
         lab.store.do(change)
         assert json.loads(bystander.message().payload)["a"] == 1
         assert client.is_closed()
+
+
+def test_an_edge_hub_speaks_for_its_child(lab: Lab, device: Device) -> None:
+    """With its own token and the chain to the child, whose identity the connection has."""
+    lab.registry.create_device("leaf", edge=False)
+    lab.registry.set_parent("leaf", "d1")
+    hub = next(m for m in lab.registry.modules("d1") if m.module_id == "$edgeHub")
+    token = MqttDevice(lab, Identity("d1", "$edgeHub"), hub.authentication.keys[0]).token
+    leaf = Identity("leaf")
+    with MqttDevice(lab, leaf) as child, MqttDevice(lab, leaf) as stranger:
+        name = user_name(lab.hub_name, "leaf", API_VERSION, auth_chain="leaf;d1")
+        assert child.connect(username=name, password=token.encode()) == ConnAck()
+        child.publish(events_topic("leaf"), b"21.5")
+        assert stranger.connect(password=token.encode()).code == 5
+    assert [event.telemetry.identity for event in events(lab)] == [leaf]
 
 
 def test_other_devices_topics_are_not_granted(client: MqttDevice) -> None:
