@@ -18,7 +18,7 @@ from harness.engine import missing_prerequisite, moby
 from harness.registry import Registry, missing_registry, registry
 from harness.tiers import Counts
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 NAMES = ("first", "second")
 NEVER = {"type": "log", "pattern": "never", "timeoutSeconds": 1}

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.faults
 
 VERSION = "2022-08-03"
 NAMES = ("first", "second")
+_MOST_SECONDS = 3600
 TAKEN_PORT = 48321
 """Nothing that this machine gives out by itself; the test listens on it."""
 
@@ -158,6 +159,7 @@ def taken_port() -> Iterator[None]:
         yield
 
 
+@pytest.mark.timeout(_MOST_SECONDS)
 def test_a_deployment_that_fails_leaves_the_whole_old_set(
     device: Device, real_engine: Moby, counts: Counts, taken_port: None
 ) -> None:
