@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry.agent.hub_session import TwinView
+from skerry.agent.report import fitting
 from skerry.base.files import FileTooLargeError, read_limited, write_atomic
 from skerry.base.log import Logger
 
@@ -46,8 +47,8 @@ class Cloud:
         return local if self._kept is None else self._kept
 
     def report(self, properties: Mapping[str, object]) -> None:
-        """Have the hub told."""
-        self._link.report(properties)
+        """Have the hub told what fits into its twin."""
+        self._link.report(fitting(properties))
 
     def _load(self) -> object | None:
         try:

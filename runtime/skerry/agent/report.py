@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from skerry.agent.model import (
     AGENT_MODULE,
@@ -23,6 +24,8 @@ NO_DEPLOYMENT = 417
 FAILED = 500
 
 _CHUNK = 512
+_TWIN_BYTES = 32 * 1024
+_TEXT_BYTES = 4096
 _NEVER = "0001-01-01T00:00:00Z"
 _AGENT_KEYS = ("type", "imagePullPolicy", "settings", "env", "version")
 
@@ -72,6 +75,46 @@ def reported(seen: Round, version: str) -> dict[str, object]:
         "systemModules": system,
         "modules": modules,
     }
+
+
+def fitting(properties: Mapping[str, object]) -> dict[str, Any]:
+    """Return what a twin takes of a report: 32 KiB in all, 4 KiB for a text.
+
+    What is left out is what the deployment says anyway: first the environments of the modules, then
+    their create options. Whole they are refused by the hub, which then knows nothing at all.
+    """
+    found: dict[str, Any] = _cut(properties)
+    for left_out in _LEFT_OUT:
+        if len(json.dumps(found, separators=(",", ":")).encode()) <= _TWIN_BYTES:
+            break
+        for section in ("systemModules", "modules"):
+            modules = found.get(section, {})
+            found[section] = {name: left_out(entry) for name, entry in modules.items()}
+    return found
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _cut(held) for name, held in value.items()}
+    if isinstance(value, str) and len(value.encode()) > _TEXT_BYTES:
+        return value.encode()[:_TEXT_BYTES].decode(errors="ignore")
+    return value
+
+
+def _without_env(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "env"}
+
+
+def _without_options(entry: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {
+        name: value
+        for name, value in entry.get("settings", {}).items()
+        if not name.startswith("createOptions")
+    }
+    return {**entry, "settings": settings}
+
+
+_LEFT_OUT = (_without_env, _without_options)
 
 
 def _module(module: Wanted, seen: Round) -> dict[str, object]:
