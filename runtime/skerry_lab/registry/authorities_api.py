@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from skerry.heads.routes import Answer, Request, Route
 from skerry_lab.certificates import CertificateError, read_pem
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.authorities import ANY, Authorities, Authority
@@ -18,7 +19,6 @@ from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.model import checked_id
 from skerry_lab.registry.policies import Right
 from skerry_lab.registry.requests import check_version, if_match, json_body, tagged
-from skerry_lab.routes import Answer, Request, Route
 
 
 class AuthoritiesApi:
