@@ -58,7 +58,7 @@ CREATE {temp} TABLE IF NOT EXISTS total (
 ) WITHOUT ROWID;
 CREATE {temp} TABLE IF NOT EXISTS ledger (
     number INTEGER PRIMARY KEY, age INTEGER NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
-    events TEXT NOT NULL
+    events BLOB NOT NULL
 );
 """
 _SYNCHRONOUS = {Durability.SYNCED: "FULL", Durability.WRITTEN: "NORMAL", Durability.MEMORY: "FULL"}

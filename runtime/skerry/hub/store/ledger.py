@@ -3,8 +3,10 @@
 Row: `events` is a JSON list of what one transaction did, `first` and `last` the ids between which
 all of it lies. Ids are made in order and batches are short, so that few rows are looked into.
 
-    ["in", at, [[id, source, received_at, [queue, …]], …]]   stored (in no queue: no route)
+    ["in", at, [[id, source, waited_ms, [queue, …]], …]]     stored (in no queue: no route)
     ["out", at, queue, "delivered" | "dropped", reason, [id, …]]
+
+As UTF-8; longer ones compressed, since ids that follow each other take little room then.
 
 Invariants
 - A row is written in the transaction that it tells of.
@@ -13,7 +15,9 @@ Invariants
 
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from skerry.hub.store.model import Dropped, Event, Trace
 from skerry.hub.store.totals import DROPPED
@@ -25,9 +29,10 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _ROW_BYTES = 64
 _SIZE = f"ifnull(sum(length(events) + {_ROW_BYTES}), 0)"
 _TRIM_ROWS = 256
+_SLACK = 64  # a part so great of what is kept may be too much before it is trimmed
+_COMPRESS_FROM = 400
 _FIND = """
-    SELECT events FROM ledger WHERE first <= ?1 AND last >= ?1 AND instr(events, ?2)
-    ORDER BY number
+    SELECT events FROM ledger WHERE first <= ?1 AND last >= ?1 ORDER BY number
 """
 _INSERT = "INSERT INTO ledger (age, first, last, events) VALUES (?, ?, ?, ?)"
 _OLDEST = f"SELECT number, age, length(events) + {_ROW_BYTES} FROM ledger ORDER BY number LIMIT ?"  # noqa: S608
@@ -57,10 +62,10 @@ class Ledger:
         self, connection: sqlite3.Connection, age: float, ids: Sequence[str], event: object
     ) -> None:
         """Add a row about these messages."""
-        text = _encode(event)
-        connection.execute(_INSERT, (int(age), min(ids), max(ids), text))
-        self._bytes += len(text) + _ROW_BYTES
-        if self._bytes > self._max_bytes:
+        data = _pack(event)
+        connection.execute(_INSERT, (int(age), min(ids), max(ids), data))
+        self._bytes += len(data) + _ROW_BYTES
+        if self._bytes > self._max_bytes + self._max_bytes // _SLACK:
             self.trim(connection, age)
 
     def trim(self, connection: sqlite3.Connection, age: float) -> None:
@@ -78,7 +83,8 @@ class Ledger:
 
 def came_in(at: float, messages: Sequence[tuple[str, str, float, Sequence[int]]]) -> object:
     """Return the event of messages received and stored."""
-    return ["in", at, messages]
+    rows = [(one, source, round((at - came) * 1000), to) for one, source, came, to in messages]
+    return ["in", at, rows]
 
 
 def went_out(at: float, queue: int, outcome: str, reason: str, ids: Sequence[str]) -> object:
@@ -88,20 +94,18 @@ def went_out(at: float, queue: int, outcome: str, reason: str, ids: Sequence[str
 
 def trace(connection: sqlite3.Connection, message_id: str, queues: Queues) -> Trace | None:
     """Return what the ledger knows of a message; None when nothing (any more)."""
-    rows = connection.execute(
-        _FIND.replace(" ORDER BY number", " ORDER BY number"), (message_id, _encode(message_id))
-    )
+    rows = connection.execute(_FIND, (message_id,))
     source, found = "", list[Event]()
-    for (text,) in rows:
+    for (data,) in rows:
         try:
-            kind, at, *rest = json.loads(text)
-        except ValueError:
+            kind, at, *rest = _unpack(data)
+        except (ValueError, TypeError, zlib.error):
             continue  # damaged on disk
         if kind == "in":
-            for one, sender, received, numbers in rest[0]:
+            for one, sender, waited_ms, numbers in rest[0]:
                 if one == message_id:
                     source = sender
-                    found += _entrance(at, received, numbers, queues)
+                    found += _entrance(at, at - waited_ms / 1000, numbers, queues)
         elif message_id in rest[3]:
             endpoint, priority = queues.get(rest[0], ("", None))
             found.append(Event(at, rest[1], endpoint, priority, rest[2]))
@@ -117,3 +121,12 @@ def _entrance(
         yield Event(at, "stored", endpoint, priority)
     if not numbers:
         yield Event(at, DROPPED, reason=Dropped.NO_ROUTE)
+
+
+def _pack(event: object) -> bytes:
+    data = _encode(event).encode()
+    return data if len(data) < _COMPRESS_FROM else zlib.compress(data, 1)
+
+
+def _unpack(data: bytes) -> list[Any]:
+    return list(json.loads(data if data[:1] == b"[" else zlib.decompress(data)))
