@@ -73,7 +73,8 @@ class Writer:
             if batch:
                 self._commit(batch)
             self._do_upkeep()
-        self._commit([*self._kept, Work(self.upkeep.save_mark, Future())])
+        kept, self._kept = self._kept, []
+        self._commit([*kept, Work(self.upkeep.save_mark, Future())])
         for command in self._kept:
             command.fail(
                 Refusal("closed", "the store is closed"), StoreError("the store is closed")
