@@ -17,8 +17,6 @@ T = TypeVar("T")
 Items = Sequence[tuple[Message, Sequence[Target]]]
 Refusals = list[Refusal | None]
 
-_LAZY_SECONDS = 0.01
-
 
 class Command(Protocol):
     """Something to do in a transaction; `lazy` may wait a little for others to share it."""
@@ -124,8 +122,9 @@ def reject(future: "Future[Any]", error: Exception) -> None:
 class Inbox:
     """Commands that wait for the store's thread, in order."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, lazy_seconds: float) -> None:
         self._most = most
+        self._lazy_seconds = lazy_seconds
         self._changed = threading.Condition(threading.Lock())
         self._waiting: deque[Command] = deque()
         self._urgent = 0
@@ -158,7 +157,7 @@ class Inbox:
             if not self._waiting and not self._closed:
                 self._wait(seconds)
             if self._waiting and not self._urgent and not self._closed:
-                self._wait(_LAZY_SECONDS)
+                self._wait(self._lazy_seconds)
             if not self._waiting:
                 return None if self._closed else []
             return self._gather()

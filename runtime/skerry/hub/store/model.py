@@ -62,7 +62,7 @@ class StoreSettings:
     ledger_seconds: float = 7 * 86400.0
     cache_bytes: int = 16 * _MIB  # of messages on their way, in memory
     batch_messages: int = 512
-    batch_seconds: float = 0.005
+    batch_seconds: float = 0.005  # that the end of an entry waits to share a commit
     check_seconds: float = 5.0  # for the integrity check at the start
     believed_gap_seconds: float = 30 * 86400.0  # between two boots, by the wall clock
 

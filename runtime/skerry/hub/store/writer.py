@@ -44,7 +44,7 @@ class Writer:
         self._ages = ages
         self._log = log
         self._replace = replace
-        self._inbox = Inbox(parts.settings.batch_messages)
+        self._inbox = Inbox(parts.settings.batch_messages, parts.settings.batch_seconds)
         self._kept: list[Command] = []
         self._retry_at = 0.0
         self.upkeep = Upkeep(parts, ages, log, requests)
