@@ -31,6 +31,9 @@ KEEP_STATUS = (
 )
 """Run by mmdebstrap once the packages are unpacked: nothing else records what they were."""
 
+JOIN_ROOTS = 'cat "$1"/usr/share/ca-certificates/*/*.crt > "$1"/etc/ssl/certs/ca-certificates.crt'
+"""What the script of ca-certificates would do: OpenSSL and Python look there."""
+
 COMPILE = """\
 import importlib, py_compile, sys
 for name in sys.argv[1:]:
@@ -93,7 +96,7 @@ def extract_packages(definition: BaseDefinition, platform: Platform, archive: Pa
     command += [f"--architectures={platform.arch}", f"--include={','.join(definition.packages)}"]
     compile_some = shlex.join(["python3", "-S", "-P", "-B", "-c", COMPILE, *definition.bytecode])
     compile_hook = f'PYTHONHASHSEED=0 chroot "$1" {compile_some}'
-    command += [f"--extract-hook={hook}" for hook in (KEEP_STATUS, compile_hook)]
+    command += [f"--extract-hook={hook}" for hook in (KEEP_STATUS, JOIN_ROOTS, compile_hook)]
     command += [platform.suite, str(archive)]
     run_command([*command, *([platform.mirror] if platform.mirror else [])])
 

@@ -87,6 +87,14 @@ def test_python_of_the_base_is_whole(engine: Moby, images: dict[str, ContainerIm
     assert (status, talk[:20]) == (0, "<sqlite3.Connection ")
 
 
+def test_public_authorities_are_trusted(engine: Moby, images: dict[str, ContainerImage]) -> None:
+    """Those of Debian, which hubs and storage with a public certificate need."""
+    program = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
+    status, talk = run(engine, image_ref(BASE), "python3", "-c", program)
+    assert status == 0
+    assert int(talk) > 100
+
+
 def test_scanners_find_the_packages(engine: Moby, images: dict[str, ContainerImage]) -> None:
     """dpkg's records name what the base was made of."""
     program = "print(open('/var/lib/dpkg/status').read())"
