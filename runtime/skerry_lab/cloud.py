@@ -160,7 +160,7 @@ def open_cloud(
     registry = Registry(RegistryStore(connection), outbox, clock, random_bytes)
     authorities = Authorities(registry.store, outbox, clock, random_bytes)
     store = DpsStore(connection)
-    attestor = Attestor(store, wrap, random_bytes)
+    attestor = Attestor(store, wrap, random_bytes, authorities.verified)
     provisioning = Provisioning(store, registry, attestor, settings, random_bytes, hub.own)
     access = Access(registry, policies, clock, hub.is_own)
     messaging = Messages(

@@ -107,3 +107,23 @@ def test_ways_do_not_mix(hosted: Hosted) -> None:
     )
     hosted.store.do(lambda cloud: cloud.dps.put_enrollment(key))
     assert "is not for a certificate" in register(hosted, signed("dev2"), "dev2").message
+
+
+def test_a_group_names_an_authority_that_is_proven(hosted: Hosted, root: Signed) -> None:
+    """Until it is verified, and once it is gone, it lets nobody register."""
+    body = {"attestation": {"type": "x509", "x509": {"caReferences": {"primary": "plant"}}}}
+    policy = hosted.store.do(lambda cloud: cloud.policies.get("iothubowner"))
+    assert policy is not None
+    token = hosted.token(HUB, policy.keys[0], policy.name)
+    made = hosted.call("PUT /enrollmentGroups/site", body, token=token)
+    assert (made.status, made["attestation"]) == (200, body["attestation"])
+    device = signed("dev1", root)
+    hosted.store.do(lambda cloud: cloud.authorities.put("plant", root.pem, verified=False))
+    assert register(hosted, device).status == 401
+    hosted.registry.trust("plant", root.pem)
+    assert register(hosted, device).status == 202
+    hosted.store.do(lambda cloud: cloud.authorities.delete("plant"))
+    got = register(hosted, device)
+    assert (got.status, got.message) == (401, "CA certificate not found")
+    alone = hosted.call("PUT /enrollments/dev2", body, token=token)
+    assert (alone.status, "only a group may name authorities" in alone.message) == (400, True)

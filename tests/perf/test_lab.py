@@ -14,10 +14,11 @@ import pytest
 
 from harness.lab import make_token
 from perf.conftest import Record
+from perf.peers import mosquitto
 from skerry_factory.bench import summarise
 from skerry_lab.cloud import Cloud
 from skerry_lab.registry.model import Device
-from skerry_lab.store import Store
+from skerry_lab.store import SERVER_FILE, Store
 
 pytestmark = pytest.mark.perf
 
@@ -94,11 +95,16 @@ def running(folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def loading(lab: Running, interval: float) -> Iterator["subprocess.Popen[str]"]:
-    """Connect all; a line on its standard input begins, its last line is the result."""
+def loading(
+    lab: Running, interval: float, port: int | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """Connect all, to the lab or to what listens with its certificate at another port.
+
+    A line on its standard input begins, its last line is the result.
+    """
     asked = {
         "host": "127.0.0.1",
-        "port": lab.facts["mqtt_port"],
+        "port": port or lab.facts["mqtt_port"],
         "root": str(lab.folder / "ca.pem"),
         "hub": lab.facts["hub"],
         "devices": tokens(lab.folder, lab.facts["hub"]),
@@ -133,7 +139,7 @@ def measured(process: "subprocess.Popen[str]") -> dict[str, float]:
 def test_durable_messages(tmp_path: Path, record: Record) -> None:
     """500 connections of 10,000 devices, QoS 1 over TLS, each message on disk before its PUBACK."""
     registered(tmp_path, DEVICES)
-    rates, paced, idle, each = [], [], [], []
+    rates, paced, idle, each, others = [], [], [], [], []
     for _ in range(RUNS):
         with running(tmp_path) as lab:
             before = lab.pss_bytes()
@@ -143,7 +149,13 @@ def test_durable_messages(tmp_path: Path, record: Record) -> None:
                 rates.append(measured(process)["rate"])
             with loading(lab, CONNECTIONS / PACED_PER_SECOND) as process:
                 paced.append(1000 * measured(process)["p99"])
+            with (
+                mosquitto(tmp_path, tmp_path / SERVER_FILE) as port,
+                loading(lab, 0.0, port) as process,
+            ):
+                others.append(measured(process)["rate"])
     record(summarise("lab: messages stored", rates, "1/s", target=5000))
+    record(summarise("lab: messages stored, mosquitto (in memory)", rates, "1/s", peers=others))
     record(summarise("lab: p99 at 5,000 msg/s", paced, "ms", target=50))
     record(summarise("lab: memory at rest (PSS)", idle, "MB", target=60))
     record(summarise("lab: memory a connection (PSS)", each, "KB", target=40))

@@ -52,8 +52,16 @@ class Proof:
 class Attestor:
     """Finds and checks the enrolment of a request."""
 
-    def __init__(self, store: DpsStore, wrap: Wrap, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        store: DpsStore,
+        wrap: Wrap,
+        random_bytes: Callable[[int], bytes],
+        authority: Callable[[str], str | None],
+    ) -> None:
+        """Take `authority`, which returns what has been proven under a name, PEM."""
         self._store = store
+        self._authority = authority
         self._wrap = wrap
         self._random_bytes = random_bytes
 
@@ -161,7 +169,8 @@ class Attestor:
         if leaf_name(chain[0]).lower() != registration_id.lower():
             raise unauthorized("the certificate's common name is not the registration id")
         for group in self._store.groups(Attestation.X509):
-            anchors = [read_pem(text) for text in group.certificates]
+            named = filter(None, map(self._authority, group.authorities))
+            anchors = [read_pem(text) for text in (*group.certificates, *named)]
             if find_anchor(chain, anchors, now) is not None:
                 return group
         raise unauthorized("CA certificate not found")

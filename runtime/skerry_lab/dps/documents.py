@@ -75,6 +75,7 @@ def from_json(
                 primary_key=_text(keys, "primaryKey") or fresh.primary_key,
                 secondary_key=_text(keys, "secondaryKey") or fresh.secondary_key,
                 certificates=_certificates(_table(attestation, "x509"), group=group),
+                authorities=_authorities(_table(attestation, "x509")),
                 endorsement_key=_text(tpm, "endorsementKey"),
                 device_id=_text(body, "deviceId"),
                 edge=_table(body, "capabilities").get("iotEdge") is True,
@@ -115,6 +116,9 @@ def _attestation(enrollment: Enrollment) -> dict[str, object]:
         case Attestation.X509:
             named = zip(("primary", "secondary"), enrollment.certificates, strict=False)
             told = {name: {"certificate": text} for name, text in named}
+            if enrollment.authorities:
+                names = zip(("primary", "secondary"), enrollment.authorities, strict=False)
+                return {"x509": {"caReferences": dict(names)}}
             return {"x509": {_CERTIFICATES[enrollment.group]: told}}
 
 
@@ -122,6 +126,11 @@ def _certificates(table: Mapping[str, object], *, group: bool) -> tuple[str, ...
     named = _table(table, _CERTIFICATES[group])
     texts = [_text(_table(named, name), "certificate") for name in ("primary", "secondary")]
     return tuple(_pem(text) for text in texts if text)
+
+
+def _authorities(table: Mapping[str, object]) -> tuple[str, ...]:
+    named = _table(table, "caReferences")
+    return tuple(filter(None, (_text(named, name) for name in ("primary", "secondary"))))
 
 
 def _pem(text: str) -> str:

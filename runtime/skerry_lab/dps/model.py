@@ -63,7 +63,8 @@ class Enrollment:
 
     `enrollment_id` is the registration id, for a group its name. Keys and the endorsement key are
     base64 (the latter of a TPM2B_PUBLIC), certificates PEM: of the leaf for an individual
-    enrolment, of authorities for a group. `payload` goes back to the device; `echo` sends back its
+    enrolment, of authorities for a group; `authorities` names such that the hub knows and somebody
+    has proven. `payload` goes back to the device; `echo` sends back its
     own. `hub` is for `static`.
     """
 
@@ -73,6 +74,7 @@ class Enrollment:
     primary_key: str = field(default="", repr=False)
     secondary_key: str = field(default="", repr=False)
     certificates: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
     endorsement_key: str = ""
     device_id: str = ""
     edge: bool = True
@@ -128,7 +130,9 @@ def checked(enrollment: Enrollment) -> Enrollment:
         for key in (enrollment.primary_key, enrollment.secondary_key):
             _check_key(key)
     elif enrollment.attestation is Attestation.X509:
-        if not enrollment.certificates:
+        if enrollment.authorities and not enrollment.group:
+            raise EnrollmentError("only a group may name authorities, expected a certificate")
+        if not enrollment.certificates and not enrollment.authorities:
             raise EnrollmentError("an X.509 enrolment needs a certificate, expected PEM")
         for text in enrollment.certificates:
             read_pem(text)

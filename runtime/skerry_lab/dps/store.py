@@ -44,6 +44,7 @@ SCHEMA = (
     );
     CREATE TABLE linked_hub (name TEXT PRIMARY KEY)
     """,
+    "ALTER TABLE enrollment ADD COLUMN authorities TEXT NOT NULL DEFAULT '[]'",
 )
 
 _MAX_NONCES = 4
@@ -79,9 +80,10 @@ class DpsStore:
             e.enrollment_id, e.group, e.attestation.value, e.primary_key, e.secondary_key,
             json.dumps(e.certificates), e.endorsement_key, e.device_id, e.edge, e.enabled,
             e.allocation.value, e.hub, e.reprovision.value, json.dumps(e.payload), e.echo,
+            json.dumps(e.authorities),
         )  # fmt: skip
         self._connection.execute(
-            "INSERT OR REPLACE INTO enrollment VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values
+            "INSERT OR REPLACE INTO enrollment VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values
         )
 
     def delete_enrollment(self, enrollment_id: str, *, group: bool) -> bool:
@@ -192,6 +194,7 @@ def _enrollment(row: sqlite3.Row) -> Enrollment:
         primary_key=row["primary_key"],
         secondary_key=row["secondary_key"],
         certificates=tuple(json.loads(row["certificates"])),
+        authorities=tuple(json.loads(row["authorities"])),
         endorsement_key=row["endorsement_key"],
         device_id=row["device_id"],
         edge=bool(row["edge"]),

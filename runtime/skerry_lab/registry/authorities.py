@@ -90,6 +90,11 @@ class Authorities:
             raise HubError(404, "CertificateNotFound", f"no certificate {name!r}")
         return _authority(row)
 
+    def verified(self, name: str) -> str | None:
+        """Return the PEM of an authority that counts."""
+        row = self._store.authority(name)
+        return row.pem if row is not None and row.verified else None
+
     def put(self, name: str, pem: str, *, verified: bool, if_match: str | None = None) -> Authority:
         """Bring an authority, or replace one of that name.
 

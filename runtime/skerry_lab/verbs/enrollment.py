@@ -49,6 +49,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="x509: the device's certificate, of a group an authority's (PEM)",
     )
     create.add_argument(
+        "--ca-name",
+        "--cn",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="x509, of a group: an authority of `certificate create`, once it is verified",
+    )
+    create.add_argument(
         "--endorsement-key",
         "--ek",
         default="",
@@ -97,6 +105,7 @@ def _create(options: argparse.Namespace) -> int:
                 primary_key=options.primary_key or (fresh.primary_key if has_keys else ""),
                 secondary_key=options.secondary_key or (fresh.secondary_key if has_keys else ""),
                 certificates=tuple(map(read_text, options.certificate_path)),
+                authorities=tuple(options.ca_name),
                 endorsement_key=options.endorsement_key,
                 device_id=options.device_id,
                 edge=options.edge_enabled,
