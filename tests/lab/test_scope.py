@@ -4,13 +4,17 @@ Sources: azure-iot-edge.md §6.6, §6.7.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.lab import HUB, Got, Hosted
 from skerry.heads.routes import Request
 from skerry.wire.identity import Identity
+from skerry_lab.cloud import Cloud
 from skerry_lab.registry.access import Connected
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.hierarchy import MAX_CHILDREN, MAX_LAYERS, Chain, parse_chain
@@ -185,13 +189,15 @@ def test_layers_and_children_are_limited(plant: Plant) -> None:
     with pytest.raises(HubError, match=f"makes {MAX_LAYERS + 1} layers"):
         registry.set_parent("e0", "top")
 
-    def fill(count: int) -> None:
-        for n in range(count):
-            registry.create_device(f"child{n:03}", edge=False)
-            registry.set_parent(f"child{n:03}", "mid")
+    scope = plant.device("mid").scope
+
+    def fill(cloud: Cloud) -> None:
+        for n in range(MAX_CHILDREN):
+            child = Device(f"child{n:03}", cloud.registry.fresh_keys(), scope=scope)
+            cloud.registry.put_device(child)
 
     with pytest.raises(HubError, match=f"device 'mid' has {MAX_CHILDREN} children"):
-        fill(MAX_CHILDREN + 1)
+        plant.hosted.store.do(fill)
     registry.update_device(plant.device("l2"))
 
 
@@ -402,3 +408,15 @@ def test_a_chain_is_read_as_hubs_write_it() -> None:
     """The target, then the devices up to the actor."""
     assert parse_chain("d/m;d;p;a/$edgeHub") == Chain(Identity("d", "m"), ("d", "p", "a"))
     assert parse_chain("a") == Chain(Identity("a"), ("a",))
+
+
+@given(st.text(alphabet="ab/$;edgeHub", max_size=40))
+def test_any_chain_is_read_or_refused(text: str) -> None:
+    """What is read names devices only, nobody twice in a row."""
+    try:
+        chain = parse_chain(text)
+    except HubError:
+        return
+    assert chain.target.device_id == chain.devices[0]
+    assert all(one and "/" not in one and ";" not in one for one in chain.devices)
+    assert all(a != b for a, b in pairwise(chain.devices))
