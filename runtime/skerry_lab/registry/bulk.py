@@ -95,15 +95,17 @@ class Bulk:
             self._twins.patch(identity, tags=tags, desired=desired, if_match=twin_etag)
 
     def _put(self, identity: Identity, entry: Mapping[str, object], if_match: str | None) -> None:
-        """Create or update; an update that names no authentication leaves it."""
+        """Create or update; an update that names no authentication, or no parent, leaves it."""
         device_id, module_id = identity.device_id, identity.module_id
         registry, keys = self._registry, self._registry.fresh_keys()
         is_kept = if_match is not None and entry.get("authentication") is None
         if module_id is None:
             device = device_from(entry, device_id, keys)
-            if is_kept:
-                former = registry.device(device_id)
+            former = None if if_match is None else registry.device(device_id)
+            if former is not None and is_kept:
                 device = replace(device, authentication=former.authentication)
+            if former is not None and not _names_parent(entry):
+                device = replace(device, scope=former.scope, parent_scopes=former.parent_scopes)
             registry.put_device(device, if_match)
         else:
             module = module_from(entry, device_id, module_id, keys)
@@ -128,6 +130,10 @@ def _entry(entry: object) -> tuple[Identity, dict[str, object]]:
     if not isinstance(device_id, str) or not (module_id is None or isinstance(module_id, str)):
         raise bad_argument(f"a device in the list has id {device_id!r}, expected a text")
     return Identity(device_id, module_id or None), entry
+
+
+def _names_parent(entry: Mapping[str, object]) -> bool:
+    return any(entry.get(name) is not None for name in ("deviceScope", "parentScopes"))
 
 
 def _mode(entry: Mapping[str, object]) -> Mode:

@@ -109,3 +109,16 @@ def test_the_right_to_change_is_needed(hosted: Hosted) -> None:
     token = hosted.token(HUB, owner.keys[0], "iothubowner")
     got = hosted.call("POST /devices", {}, token=token, version="2021-04-12")
     assert (got.status, "expected a JSON list" in got.message) == (400, True)
+
+
+def test_parents_are_given_kept_and_taken(hosted: Hosted) -> None:
+    """An update that names none leaves it; an empty list takes it away."""
+    scope = hosted.registry.create_device("edge").scope
+    assert bulk(hosted, {"id": "leaf", "importMode": "create", "deviceScope": scope}).status == 200
+    assert hosted.registry.device("leaf").parent_scopes == (scope,)
+    assert bulk(hosted, {"id": "leaf", "importMode": "update", "status": "disabled"}).status == 200
+    assert hosted.registry.device("leaf").parent_scopes == (scope,)
+    assert bulk(hosted, {"id": "leaf", "importMode": "update", "parentScopes": []}).status == 200
+    assert hosted.registry.device("leaf").parent_scopes == ()
+    got = bulk(hosted, {"id": "leaf", "importMode": "update", "deviceScope": "none"})
+    assert got.status == 400
