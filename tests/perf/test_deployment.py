@@ -114,6 +114,8 @@ def test_fifty_modules_at_rest(device: Device, record: Record) -> None:
     record(summarise("round with nothing to do, 50 modules", rounds, "ms", target=50.0))
     process = device.house.process
     assert process is not None
+    alone = [pss_megabytes(process.pid) for _ in range(5)]
+    record(summarise("edged, 50 modules, PSS", alone, "MB"))
     samples = [pss_megabytes(process.pid) + pss_megabytes(device.agent_pid()) for _ in range(5)]
     record(summarise("edged and agent, 50 modules, PSS", samples, "MB", target=60.0))
 

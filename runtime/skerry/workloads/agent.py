@@ -114,14 +114,15 @@ class AgentPlan:
         host = dict(host) if isinstance(host, dict) else {}
         mounts = host.get("Mounts")
         storage = {"Type": "volume", "Source": STORAGE_VOLUME, "Target": STORAGE}
-        others = [m for m in mounts or [] if m.get("Target") != STORAGE]
+        given = mounts if isinstance(mounts, list) else []
+        others = [m for m in given if not (isinstance(m, dict) and m.get("Target") == STORAGE)]
         host["Mounts"] = [*others, storage]
         options["HostConfig"] = host
         env = {**self._environment(device, generation), **spec.env}
         labels = {DIGEST_LABEL: self.digest, CREATE_OPTIONS_LABEL: "{}", ENV_LABEL: "{}"}
-        given = spec.create_options.get("Labels")
-        if isinstance(given, dict):
-            labels |= {k: str(given[k]) for k in (CREATE_OPTIONS_LABEL, ENV_LABEL) if k in given}
+        noted = spec.create_options.get("Labels")
+        if isinstance(noted, dict):
+            labels |= {k: str(noted[k]) for k in (CREATE_OPTIONS_LABEL, ENV_LABEL) if k in noted}
         return dataclasses.replace(spec, create_options=options, env=env), labels
 
     def _environment(self, device: Identity, generation: str) -> dict[str, str]:

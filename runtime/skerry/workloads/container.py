@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry.workloads.model import IMAGE_LABEL, OWNER, OWNER_LABEL, ModuleSpec
+from skerry.workloads.spelling import spelled
 
 SOCKET_FOLDER = "/run/iotedge"
 WORKLOAD_URI = f"unix://{SOCKET_FOLDER}/workload.sock"
@@ -20,13 +21,6 @@ MANAGEMENT_URI = f"unix://{SOCKET_FOLDER}/mgmt.sock"
 
 _TAKEN_TARGETS = ("/run/iotedge", "/var/run/iotedge")
 _WITHHELD = ("CHOWN", "SETUID")
-_NAMES = {
-    name.casefold(): name
-    for name in (
-        "Image", "Env", "Labels", "User", "HostConfig", "NetworkingConfig", "EndpointsConfig",
-        "Privileged", "CapAdd", "CapDrop", "Mounts", "Binds", "NetworkMode", "Target",
-    )
-}  # fmt: skip
 
 
 def create_body(
@@ -39,7 +33,7 @@ def create_body(
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """Return the body of a container's creation; `image` is the name that the engine knows."""
-    body: dict[str, Any] = _spelled(copy.deepcopy(dict(spec.create_options)))
+    body: dict[str, Any] = spelled(copy.deepcopy(dict(spec.create_options)))
     body["Image"] = image
     body["Env"] = merged_env(spec.env, body.get("Env") or [])
     body["Labels"] = {
@@ -48,7 +42,7 @@ def create_body(
         OWNER_LABEL: OWNER,
         IMAGE_LABEL: spec.image,
     }
-    host: dict[str, Any] = _spelled(body.get("HostConfig") or {})
+    host: dict[str, Any] = spelled(body.get("HostConfig") or {})
     if not elevated_permissions:
         _withhold_rights(host)
     mount = {"Type": "bind", "Source": str(sockets), "Target": SOCKET_FOLDER, "ReadOnly": True}
@@ -67,20 +61,6 @@ def merged_env(env: Mapping[str, str], options: list[str]) -> list[str]:
     return [lines[name] for name in sorted(lines)]
 
 
-def _spelled(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with the names that are looked at here written as the engine writes them.
-
-    The engine takes a name in any case; one that is not seen here would pass what is withheld.
-    """
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        known = _NAMES.get(name.casefold(), name)
-        if known in found:
-            raise ValueError(f"{known!r} is there twice")
-        found[known] = value
-    return found
-
-
 def _withhold_rights(host: dict[str, Any]) -> None:
     asked = {name.upper().removeprefix("CAP_") for name in host.pop("CapAdd", None) or []}
     dropped = list(host.get("CapDrop") or [])
@@ -90,7 +70,7 @@ def _withhold_rights(host: dict[str, Any]) -> None:
 
 
 def _attach(body: dict[str, Any], host: Mapping[str, Any], network: str) -> None:
-    networking = _spelled(body.get("NetworkingConfig") or {})
+    networking = spelled(body.get("NetworkingConfig") or {})
     if networking.get("EndpointsConfig") or host.get("NetworkMode") not in {None, "", "default"}:
         return
     body["NetworkingConfig"] = {**networking, "EndpointsConfig": {network: {}}}
@@ -100,8 +80,8 @@ def _attach(body: dict[str, Any], host: Mapping[str, Any], network: str) -> None
 
 
 def _other_mounts(mounts: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    spelled = [_spelled(mount) for mount in mounts or []]
-    return [mount for mount in spelled if not _takes(str(mount.get("Target", "")))]
+    given = [spelled(mount) for mount in mounts or []]
+    return [mount for mount in given if not _takes(str(mount.get("Target", "")))]
 
 
 def _bind_target(bind: str) -> str:

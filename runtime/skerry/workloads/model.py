@@ -8,6 +8,7 @@ from skerry.base.fields import table, text
 from skerry.base.http import HttpError
 from skerry.engine.model import Container, RegistryAuth, State
 from skerry.workloads.settings import PullPolicy
+from skerry.workloads.spelling import spelled_options
 from skerry.workloads.times import rfc3339
 
 OWNER_LABEL = "net.azure-devices.edge.owner"
@@ -72,7 +73,7 @@ def parse_spec(body: Mapping[str, object]) -> ModuleSpec:
     return ModuleSpec(
         name=check_name(text(body, "name")),
         image=image,
-        create_options=_optional_table(settings, "createOptions"),
+        create_options=_create_options(settings),
         env=_env(config.get("env") or []),
         auth=_auth(_optional_table(settings, "auth")),
         pull_policy=PullPolicy(str(policy)),
@@ -137,6 +138,13 @@ def _env(entries: object) -> dict[str, str]:
 def _auth(fields: Mapping[str, object]) -> RegistryAuth | None:
     given = {name: value for name, value in fields.items() if isinstance(value, str)}
     return RegistryAuth(given) if given else None
+
+
+def _create_options(settings: Mapping[str, object]) -> dict[str, object]:
+    try:
+        return spelled_options(_optional_table(settings, "createOptions"))
+    except ValueError as error:
+        raise HttpError(422, f"createOptions are not those of a container: {error}") from error
 
 
 def _optional_table(body: Mapping[str, object], name: str) -> dict[str, object]:

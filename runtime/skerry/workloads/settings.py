@@ -13,6 +13,7 @@ from typing import TypeVar
 from skerry.base.errors import SettingsError
 from skerry.certs.renewal import RenewalPolicy, parse_policy
 from skerry.engine.model import RegistryAuth
+from skerry.workloads.spelling import spelled_options
 from skerry.workloads.times import duration_seconds
 
 EDGE_CA = "aziot-edged-ca"
@@ -130,10 +131,17 @@ def _agent(agent: Mapping[str, object]) -> AgentSettings:
         name=_text(agent, "name", "agent."),
         image=_text(config, "image", "agent.config."),
         pull_policy=_choice(PullPolicy, "imagePullPolicy", agent, PullPolicy.ON_CREATE),
-        create_options=_table(config, "createOptions"),
+        create_options=_create_options(config),
         auth=RegistryAuth(auth) if auth else None,
         env=_strings(_table(agent, "env"), "agent.env"),
     )
+
+
+def _create_options(config: Mapping[str, object]) -> dict[str, object]:
+    try:
+        return spelled_options(_table(config, "createOptions"))
+    except ValueError as error:
+        raise SettingsError(f"agent.config.createOptions: {error}") from error
 
 
 def _edge_ca(ca: Mapping[str, object]) -> EdgeCaSettings:

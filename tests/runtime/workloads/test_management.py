@@ -205,6 +205,8 @@ BAD_SPECS: tuple[tuple[dict[str, object], int, str], ...] = (
     ({**spec(), "name": "../x"}, 400, "name '../x' is not usable"),
     (spec(createOptions={"HostConfig": [1]}), 422, "createOptions of 'pump'"),
     (spec(createOptions={"Env": [1]}), 422, "createOptions of 'pump'"),
+    (spec(createOptions={"Labels": {}, "labels": {}}), 422, "'Labels' is there twice"),
+    (spec("edgeAgent", createOptions={"HostConfig": {"Mounts": [7]}}), 422, "createOptions of"),
     ({"name": "pump"}, 422, "type is missing"),
 )
 

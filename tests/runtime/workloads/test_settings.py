@@ -91,6 +91,10 @@ def test_when_images_are_collected() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            {"agent": {"config": {"createOptions": {"User": "1", "user": "0"}}}},
+            "agent.config.createOptions: 'User' is there twice",
+        ),
         ({"image_garbage_collection": {"cleanup_time": "24:00"}}, "cleanup_time is '24:00', exp"),
         ({"image_garbage_collection": {"cleanup_recurrence": "36h"}}, "not a number of whole days"),
         (
