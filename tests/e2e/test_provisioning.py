@@ -12,9 +12,9 @@ from harness.applied import AppliedDevice, applied_device
 from harness.lab import signed
 from harness.swtpm import swtpm
 from skerry.base.client import ApiError
+from skerry.heads.certificates import thumbprints
 from skerry.tpm.client import TpmClient
 from skerry.wire import sas
-from skerry_lab.certificates import thumbprints
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.registry.model import Authentication, AuthType
 from skerry_lab.server import Lab

@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from harness.lab import Hosted, make_token, signed
+from skerry.heads.certificates import thumbprints
 from skerry.wire.identity import Identity
-from skerry_lab.certificates import thumbprints
 from skerry_lab.registry.access import Connected
 from skerry_lab.registry.errors import HubError
 from skerry_lab.registry.model import Authentication, AuthType, Status

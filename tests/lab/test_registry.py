@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from harness.lab import HUB, Got, Hosted, signed
+from skerry.heads.certificates import thumbprints
 from skerry.wire import sas
-from skerry_lab.certificates import thumbprints
 from skerry_lab.registry.model import Authentication, AuthType, Device, Status
 
 VERSION = "2017-11-08-preview"

@@ -15,8 +15,8 @@ import pytest
 from harness import sdk
 from harness.lab import Signed, signed
 from harness.tiers import Counts
+from skerry.heads.certificates import thumbprints
 from skerry.wire.identity import Identity
-from skerry_lab.certificates import thumbprints
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.messages.model import Ack, Event, Outgoing
 from skerry_lab.registry.model import Authentication, AuthType, Module

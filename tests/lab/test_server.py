@@ -18,8 +18,8 @@ import pytest
 from harness.lab import SetClock, Signed, make_token, signed
 from harness.tiers import Counts
 from skerry.base.https import HttpsClient, trust_context
+from skerry.heads.certificates import thumbprints
 from skerry.heads.http import HttpLimits
-from skerry_lab.certificates import thumbprints
 from skerry_lab.dps.model import Attestation, Enrollment
 from skerry_lab.errors import AddressInUseError, LabError
 from skerry_lab.registry.model import Authentication, AuthType

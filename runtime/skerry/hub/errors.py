@@ -1,13 +1,17 @@
 """Errors of the edge hub.
 
 HubError
- +- RouteError   a route that cannot be used; `problems` say what is wrong where
+ +- RouteError     a route that cannot be used; `problems` say what is wrong where
+ +- DesiredError   desired properties that cannot be used; `problems` say why
+ +- ScopeError     what the cloud says of the device's scope cannot be used
+ +- AccessError    a client that is not admitted; `status` is HTTP's
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skerry.base.errors import SkerryError
+from skerry.heads.errors import AnswerError
 
 
 class HubError(SkerryError):
@@ -35,3 +39,23 @@ class RouteError(HubError):
         self.text = text
         self.problems = tuple(problems)
         super().__init__("; ".join(f"column {p.start + 1}: {p.message}" for p in problems))
+
+
+class DesiredError(HubError):
+    """Desired properties that cannot be used, for all these reasons."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+class ScopeError(HubError):
+    """What the cloud says of the device's scope cannot be used."""
+
+
+class AccessError(HubError, AnswerError):
+    """A client that is not admitted, or an answer for it; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -225,6 +225,11 @@ def c2d_topic(device_id: str, properties: Mapping[str, str], module_id: str | No
     return f"{_prefix(device_id, module_id)}/messages/devicebound/{encode_properties(properties)}"
 
 
+def input_topic(device_id: str, module_id: str, name: str, properties: Mapping[str, str]) -> str:
+    """Return the topic of a message to an input of a module."""
+    return f"{_prefix(device_id, module_id)}/inputs/{name}/{encode_properties(properties)}"
+
+
 def encode_properties(properties: Mapping[str, str]) -> str:
     """Return a property bag, `name=value&…`, both percent-encoded, `/` too."""
     return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in properties.items())

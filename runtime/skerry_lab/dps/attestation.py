@@ -12,12 +12,8 @@ from typing import Protocol
 
 from cryptography import x509
 
-from skerry.heads.routes import Request
-from skerry.heads.tls import leaf_name
-from skerry.wire import sas
-from skerry.wire.tpm import TpmDataError
-from skerry_lab import tokens
-from skerry_lab.certificates import (
+from skerry.heads import tokens
+from skerry.heads.certificates import (
     CertificateError,
     check_time,
     find_anchor,
@@ -25,6 +21,10 @@ from skerry_lab.certificates import (
     read_pem,
     thumbprints,
 )
+from skerry.heads.routes import Request
+from skerry.heads.tls import leaf_name
+from skerry.wire import sas
+from skerry.wire.tpm import TpmDataError
 from skerry_lab.dps.errors import NO_ENROLLMENT, UNAUTHORIZED, DpsError, unauthorized
 from skerry_lab.dps.model import Attestation, Enrollment, octets
 from skerry_lab.dps.store import DpsStore

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
+from skerry.heads.certificates import CertificateError, read_pem
 from skerry.heads.tls import pem
-from skerry_lab.certificates import CertificateError, read_pem
 from skerry_lab.dps.errors import BAD_REQUEST, DpsError
 from skerry_lab.dps.model import (
     Allocation,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from skerry.heads.certificates import CertificateError, read_pem
 from skerry.wire.tpm import TpmDataError, parse_public
-from skerry_lab.certificates import read_pem
 from skerry_lab.errors import LabError
 
 _REGISTRATION_ID = re.compile(r"[A-Za-z0-9\-._:]{0,127}[A-Za-z0-9\-]")
@@ -134,8 +134,11 @@ def checked(enrollment: Enrollment) -> Enrollment:
             raise EnrollmentError("only a group may name authorities, expected a certificate")
         if not enrollment.certificates and not enrollment.authorities:
             raise EnrollmentError("an X.509 enrolment needs a certificate, expected PEM")
-        for text in enrollment.certificates:
-            read_pem(text)
+        try:
+            for text in enrollment.certificates:
+                read_pem(text)
+        except CertificateError as error:
+            raise EnrollmentError(str(error)) from error
     else:
         if enrollment.group:
             raise EnrollmentError("a TPM is enrolled alone, expected no group")

@@ -11,12 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry.base.clock import Clock
-from skerry.heads.routes import Request
-from skerry.heads.tls import leaf_name
-from skerry.wire import sas
-from skerry.wire.identity import Identity
-from skerry_lab import tokens
-from skerry_lab.certificates import (
+from skerry.heads import tokens
+from skerry.heads.certificates import (
     CertificateError,
     check_time,
     find_anchor,
@@ -24,6 +20,10 @@ from skerry_lab.certificates import (
     read_pem,
     thumbprints,
 )
+from skerry.heads.routes import Request
+from skerry.heads.tls import leaf_name
+from skerry.wire import sas
+from skerry.wire.identity import Identity
 from skerry_lab.registry.errors import HubError, unauthorized
 from skerry_lab.registry.hierarchy import Chain, parse_chain
 from skerry_lab.registry.model import Authentication, AuthType, Status

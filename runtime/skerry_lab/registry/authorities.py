@@ -15,8 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from skerry.base.clock import Clock
-from skerry.wire.identity import Identity
-from skerry_lab.certificates import (
+from skerry.heads.certificates import (
     CertificateError,
     check_time,
     find_anchor,
@@ -24,6 +23,7 @@ from skerry_lab.certificates import (
     read_pem,
     thumbprints,
 )
+from skerry.wire.identity import Identity
 from skerry_lab.outbox import Kind, Notice, Outbox
 from skerry_lab.registry.errors import HubError, bad_argument, changed_meanwhile
 from skerry_lab.registry.store import AuthorityRow, RegistryStore

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from skerry.heads.certificates import CertificateError, read_pem
 from skerry.heads.routes import Answer, Request, Route
-from skerry_lab.certificates import CertificateError, read_pem
 from skerry_lab.registry.access import Access
 from skerry_lab.registry.authorities import ANY, Authorities, Authority
 from skerry_lab.registry.errors import bad_argument

@@ -7,7 +7,7 @@ With `--verified false` an authority counts only when somebody has shown that th
 import argparse
 from pathlib import Path
 
-from skerry_lab.certificates import read_pem
+from skerry.heads.certificates import read_pem
 from skerry_lab.cloud import Cloud
 from skerry_lab.registry.authorities import ANY, Authority
 from skerry_lab.verbs._common import (

@@ -9,6 +9,7 @@ import pytest
 
 from harness.lab import signed
 from harness.mqtt import API_VERSION, MqttDevice
+from skerry.heads.certificates import thumbprints
 from skerry.heads.delivery import MAX_UNACKNOWLEDGED
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import ConnAck, PubAck, Publish, Subscribe, encode
@@ -24,7 +25,6 @@ from skerry.wire.topics import (
     twin_get_topic,
     user_name,
 )
-from skerry_lab.certificates import thumbprints
 from skerry_lab.cloud import Cloud
 from skerry_lab.messages.model import Event, Outgoing
 from skerry_lab.registry.model import Authentication, AuthType, Device, Status

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.utils import CryptographyDeprecationWarning
 
-from skerry_lab.errors import LabError
+from skerry.heads.errors import HeadError
 
 _MAX_DEPTH = 8
 _ODD = (
@@ -30,7 +30,7 @@ _ODD = (
 """What cryptography raises for certificates that are odd or simply not each other's."""
 
 
-class CertificateError(LabError):
+class CertificateError(HeadError):
     """A certificate that does not prove what it should; the message says why."""
 
 

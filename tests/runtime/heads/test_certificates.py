@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from harness.lab import START, Signed, signed
-from skerry_lab.certificates import CertificateError, find_anchor, read_chain, read_pem
+from skerry.heads.certificates import CertificateError, find_anchor, read_chain, read_pem
 
 
 @pytest.fixture(scope="module")

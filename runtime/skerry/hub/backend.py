@@ -1,0 +1,209 @@
+"""The hub behind its heads: judges clients, routes what they send, hands out what waits for them.
+
+Invariants
+- A message is acknowledged when the store has it in every queue that its routes lead to.
+- What a module was handed out and has not acknowledged is given back when its connection ends.
+- Sessions are in memory, and on disk before a subscription is acknowledged.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from skerry.base.clock import Clock
+from skerry.heads.links import Links
+from skerry.heads.model import Outgoing, Telemetry
+from skerry.heads.ports import Admitted, Claim
+from skerry.hub.access import Access
+from skerry.hub.desired import Desired
+from skerry.hub.routes.model import Message as Seen
+from skerry.hub.store.model import UPSTREAM, Entry, Message, Outcome, Position, Target
+from skerry.hub.store.store import Store
+from skerry.wire.identity import Identity
+from skerry.wire.mqtt import Connect
+from skerry.wire.topics import input_topic, join_properties
+
+T = TypeVar("T")
+
+_SESSION = "session"
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+class Twins(Protocol):
+    """The twins of clients, kept and shared with the cloud."""
+
+    async def document(self, identity: Identity) -> Mapping[str, object]:
+        """Return the twin as a client sees it. Raises: AnswerError."""
+
+    async def report(self, identity: Identity, patch: object) -> int:
+        """Change reported properties; returns their version. Raises: AnswerError."""
+
+
+class HubBackend:
+    """A `Backend` of the heads. To be used on the loop."""
+
+    def __init__(
+        self,
+        *,
+        device_id: str,
+        store: Store,
+        access: Access,
+        twins: Twins,
+        links: Links,
+        clock: Clock,
+    ) -> None:
+        self._device_id = device_id
+        self._store = store
+        self._access = access
+        self._twins = twins
+        self._links = links
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._desired = Desired()
+        self._inputs: dict[Identity, tuple[str, ...]] = {}
+        self._sessions: dict[Identity, Mapping[str, int]] = {
+            Identity.parse(key): json.loads(value)
+            for key, value in store.documents.all(_SESSION).items()
+        }
+
+    def use(self, desired: Desired) -> None:
+        """Route by these settings from now on."""
+        self._desired = desired
+        endpoints = {state.endpoint for state in self._store.queues()}  # of former routes, too
+        endpoints |= {
+            f"{self._device_id}/{named.route.sink.module}/{named.route.sink.input}"
+            for named in desired.routes
+            if named.route.sink.module is not None
+        }
+        inputs: defaultdict[Identity, list[str]] = defaultdict(list)
+        for endpoint in sorted(endpoints - {UPSTREAM}):
+            device_id, module_id, _ = endpoint.split("/", 2)
+            module = Identity(device_id, module_id)
+            inputs[module].append(endpoint)
+            self._store.subscribe(endpoint, self._waker(module))
+        self._inputs = {module: tuple(found) for module, found in inputs.items()}
+        for module in self._inputs:
+            self._wake(module)
+
+    async def connect(self, claim: Claim, *, keeps_session: bool) -> Admitted:
+        """Judge a client by the scope."""
+        expires_at = self._access.admit(claim)
+        identity = claim.identity
+        if not keeps_session and self._sessions.pop(identity, None) is not None:
+            await _done(self._store.documents.delete(_SESSION, str(identity)))
+        return Admitted(expires_at, self._sessions.get(identity))
+
+    async def check(self, claim: Claim) -> float | None:
+        """Judge again."""
+        return self._access.admit(claim)
+
+    async def remember(
+        self, identity: Identity, filters: Callable[[], Mapping[str, int] | None]
+    ) -> None:
+        """Keep a session's subscriptions."""
+        found = filters()
+        if found is not None:
+            self._sessions[identity] = found
+            data = json.dumps(found).encode()
+            await _done(self._store.documents.put(_SESSION, str(identity), data))
+
+    async def twin(self, identity: Identity) -> Mapping[str, object]:
+        """Return the client's twin."""
+        return await self._twins.document(identity)
+
+    async def report(self, identity: Identity, patch: object) -> int:
+        """Change reported properties."""
+        return await self._twins.report(identity, patch)
+
+    async def append(self, batch: Sequence[Telemetry]) -> Mapping[int, str]:
+        """Route messages and store them where they go."""
+        received_at = self._clock.now().timestamp()
+        items = [self._routed(one, received_at) for one in batch]
+        refusals = await asyncio.wrap_future(self._store.put(items))
+        return {n: refusal.text for n, refusal in enumerate(refusals) if refusal is not None}
+
+    def takes(self, identity: Identity, filters: Mapping[str, int]) -> bool:
+        """Tell whether a module listens to its inputs."""
+        if identity not in self._inputs:
+            return False
+        start = f"devices/{identity.device_id}/modules/{identity.module_id}/"
+        return any(text == f"{start}#" or text.startswith(f"{start}inputs/") for text in filters)
+
+    async def take(
+        self, identity: Identity, filters: Mapping[str, int], limit: int
+    ) -> Sequence[Outgoing]:
+        """Hand out what waits at the inputs of a module."""
+        found: list[Outgoing] = []
+        for endpoint in self._inputs.get(identity, ()):
+            if len(found) < limit:
+                entries = self._store.take(endpoint, limit - len(found), _MOST_BYTES)
+                found += [_outgoing(endpoint, entry) for entry in entries]
+        return found
+
+    async def settle(self, identity: Identity, tokens: Sequence[str]) -> None:
+        """The module has these."""
+        ended = [
+            self._store.done(endpoint, positions, Outcome.DELIVERED)
+            for endpoint, positions in _by_endpoint(tokens).items()
+        ]
+        for future in ended:
+            await _done(future)
+
+    async def give_back(self, identity: Identity, tokens: Sequence[str]) -> None:
+        """The module has gone without these."""
+        for endpoint, positions in _by_endpoint(tokens).items():
+            self._store.give_back(endpoint, positions)
+        self._wake(identity)
+
+    def service(self, packet: Connect) -> None:
+        """There is nothing but the hub behind this port."""
+
+    def _routed(self, message: Telemetry, received_at: float) -> tuple[Message, list[Target]]:
+        identity = message.identity
+        system = {**message.system, "connection-device-id": identity.device_id}
+        place = "/messages"
+        if identity.module_id is not None:
+            system["connection-module-id"] = identity.module_id
+            place = f"/messages/modules/{identity.module_id}"
+            output = message.system.get("output-name")
+            place += f"/outputs/{output}" if output else ""
+        seen = Seen(place, message.properties, system, message.body)
+        targets = self._desired.targets(seen, self._device_id)
+        new_id = self._store.new_id()
+        stored = Message(
+            new_id, str(identity), system, message.properties, message.body, received_at
+        )
+        return stored, targets
+
+    def _waker(self, module: Identity) -> Callable[[], None]:
+        def wake() -> None:  # on the store's thread
+            self._loop.call_soon_threadsafe(self._wake, module)
+
+        return wake
+
+    def _wake(self, identity: Identity) -> None:
+        link = self._links.get(identity)
+        if link is not None:
+            link.messages_waiting()
+
+
+def _outgoing(endpoint: str, entry: Entry) -> Outgoing:
+    device_id, module_id, name = endpoint.split("/", 2)
+    bag = join_properties(entry.message.system, entry.message.properties)
+    topic = input_topic(device_id, module_id, name, bag)
+    return Outgoing(f"{entry.position}/{endpoint}", topic, entry.message.body)
+
+
+def _by_endpoint(tokens: Sequence[str]) -> dict[str, list[Position]]:
+    found: defaultdict[str, list[Position]] = defaultdict(list)
+    for token in tokens:
+        position, _, endpoint = token.partition("/")
+        found[endpoint].append(Position(int(position)))
+    return found
+
+
+async def _done(future: "Future[T]") -> None:
+    await asyncio.wrap_future(future)
