@@ -5,6 +5,7 @@ HubError
  +- DesiredError   desired properties that cannot be used; `problems` say why
  +- ScopeError     what the cloud says of the device's scope cannot be used
  +- AccessError    a client that is not admitted; `status` is HTTP's
+ +- OfflineError   the cloud cannot be reached now
 """
 
 from collections.abc import Sequence
@@ -59,3 +60,7 @@ class AccessError(HubError, AnswerError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class OfflineError(HubError):
+    """The cloud cannot be reached, or went away before it answered."""

@@ -1,0 +1,139 @@
+"""What is queued for the cloud goes up: each message by the connection of the client that sent it.
+
+Invariants
+- A message leaves the queue when the cloud has acknowledged it; what was under way when a
+  connection ended is given back and goes again, in order for its client.
+- At most `_WINDOW` messages are under way. Those of a client whose connection does not stand are
+  held back with a limit of their own, so that one refused client does not stop the others for ever.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from skerry.base.log import Logger
+from skerry.hub.errors import OfflineError
+from skerry.hub.store.model import UPSTREAM, Entry, Outcome
+from skerry.hub.store.store import Store
+from skerry.wire.identity import Identity
+from skerry.wire.topics import events_topic, join_properties
+
+_WINDOW = 200
+_MOST_BYTES = 1024 * 1024
+_LOOK_SECONDS = 1.0
+_Item = tuple[int, Entry]
+"""A message and its number in the order of taking, which a failed one goes back to."""
+
+_HUBS_OWN = ("connection-device-id", "connection-module-id", "output-name")
+
+
+class Sender(Protocol):
+    """The connection of one client."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether `publish` can succeed now."""
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Send a message. Raises: OfflineError."""
+
+
+class Pump:
+    """Runs on the loop between `start` and `stop`; `sender` opens connections when needed."""
+
+    def __init__(self, store: Store, sender: Callable[[Identity], Sender], log: Logger) -> None:
+        self._store = store
+        self._sender = sender
+        self._log = log
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._under_way = 0
+        self._held: dict[Identity, list[_Item]] = {}
+        self._numbers = itertools.count()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._main: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._store.subscribe(UPSTREAM, self._wake)
+        self._main = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop sending; what is not acknowledged stays in the queue."""
+        self._store.subscribe(UPSTREAM, None)
+        tasks = [*self._tasks, *([] if self._main is None else [self._main])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def connected(self, identity: Identity) -> None:
+        """Send what was held back for a client whose connection stands now."""
+        held = self._held.pop(identity, None)
+        if held:
+            self._spawn(self._send(identity, held))
+        self._news.set()
+
+    def _wake(self) -> None:  # on the store's thread
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    async def _run(self) -> None:
+        while True:
+            self._news.clear()
+            held = sum(map(len, self._held.values()))
+            room = _WINDOW - self._under_way
+            if room > 0 and held < _WINDOW:
+                entries = await asyncio.to_thread(self._store.take, UPSTREAM, room, _MOST_BYTES)
+                if entries:
+                    self._begin(entries)
+                    continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._news.wait()
+
+    def _begin(self, entries: Sequence[Entry]) -> None:
+        by_client: defaultdict[Identity, list[_Item]] = defaultdict(list)
+        for entry in entries:
+            by_client[Identity.parse(entry.message.source)].append((next(self._numbers), entry))
+        for identity, own in by_client.items():
+            if identity in self._held or not self._sender(identity).is_connected:
+                self._held.setdefault(identity, []).extend(own)
+            else:
+                self._spawn(self._send(identity, own))
+
+    async def _send(self, identity: Identity, items: list[_Item]) -> None:
+        self._under_way += len(items)
+        try:
+            sender = self._sender(identity)
+            sent = [self._publish(sender, entry) for _, entry in items]
+            results = await asyncio.gather(*sent, return_exceptions=True)
+        finally:
+            self._under_way -= len(items)
+            self._news.set()
+        done = [i[1].position for i, r in zip(items, results, strict=True) if r is None]
+        failed = [i for i, r in zip(items, results, strict=True) if r is not None]
+        if done:
+            await asyncio.wrap_future(self._store.done(UPSTREAM, done, Outcome.DELIVERED))
+        if failed:
+            held = [*failed, *self._held.get(identity, [])]
+            self._held[identity] = sorted(held, key=lambda item: item[0])
+            for error in {repr(r): r for r in results if r is not None}.values():
+                if not isinstance(error, OfflineError):
+                    self._log.error("a message is not sent", client=str(identity), reason=error)
+            if self._sender(identity).is_connected:
+                self.connected(identity)
+
+    async def _publish(self, sender: Sender, entry: Entry) -> None:
+        message = entry.message
+        identity = Identity.parse(message.source)
+        system = {k: v for k, v in message.system.items() if k not in _HUBS_OWN}
+        bag = join_properties(system, message.properties)
+        topic = events_topic(identity.device_id, identity.module_id, bag)
+        await sender.publish(topic, message.body)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
