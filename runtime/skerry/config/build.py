@@ -54,6 +54,7 @@ def build(tables: Table, version: str) -> model.Config:
         cloud_timeout_seconds=tables.get("cloud_timeout_sec", 70),
         cloud_retries=tables.get("cloud_retries", 1),
         local_id_domain=tables.get("localid", {}).get("domain"),
+        trial_seconds=tables.get("deployment", {}).get("trial_seconds"),
         aziot_keys=tables.get("aziot_keys", {}),
         preloaded_keys=tables.get("preloaded_keys", {}),
         preloaded_certs=_preloaded_certs(tables.get("preloaded_certs", {})),

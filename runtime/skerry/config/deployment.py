@@ -22,6 +22,8 @@ def deployment(config: Config) -> dict[str, object] | None:
         "systemModules": _system_modules(config.agent, config.hub),
         "modules": {module.name: _module(module) for module in config.modules},
     }
+    if config.trial_seconds is not None:
+        agent["trialSeconds"] = config.trial_seconds
     return {
         "modulesContent": {
             "$edgeAgent": {"properties.desired": agent},
@@ -41,13 +43,13 @@ def _runtime(modules: tuple[Module, ...]) -> dict[str, object]:
 
 def _credentials(image: str, auth: RegistryAuth) -> dict[str, object]:
     return {
-        "address": auth.serveraddress or _registry(image),
+        "address": auth.serveraddress or registry_of(image),
         "username": auth.username,
         "password": None if auth.password is None else auth.password.reveal(),
     }
 
 
-def _registry(image: str) -> str:
+def registry_of(image: str) -> str:
     """Return the registry of an image, by Docker's rule: a first part with a dot, colon or port."""
     first, slash, _ = image.partition("/")
     named = bool(slash) and (first == "localhost" or "." in first or ":" in first)

@@ -317,5 +317,6 @@ class Config:
     watchdog_max_retries: int | None = None  # None: without end
     garbage_collection: GarbageCollection = GarbageCollection()
     moby: Moby = Moby()
+    trial_seconds: int | None = None  # None: the agent's default
     modules: tuple[Module, ...] = ()
     hub: Hub | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from skerry.config.connection import decode_key, parse_connection_string
+from skerry.config.deployment import registry_of
 from skerry.config.duration import seconds_of
 from skerry.config.problems import Finding, KeyPath
 from skerry.config.references import strings, value_at
@@ -36,7 +37,7 @@ def check(tables: Tables) -> list[Finding]:
     """Apply every rule."""
     rules: tuple[Callable[[Tables], Iterator[Finding]], ...] = (
         _hostnames, _provisioning, _keys, _pkcs11, _issuance, _est_auth, _preloaded_certs, _modules,
-        _dependencies, _garbage_collection, _numbers,
+        _logins, _dependencies, _garbage_collection, _numbers,
         _plain_http,
     )  # fmt: skip
     return [finding for rule in rules for finding in rule(tables)]
@@ -167,6 +168,21 @@ def _modules(tables: Tables) -> Iterator[Finding]:
                 path = ("modules", name, "secrets", index)
                 message = f"{secret!r} is not in [secrets]"
                 yield Finding(path, message, "the name of a secret", nearest(secret, secrets))
+
+
+def _logins(tables: Tables) -> Iterator[Finding]:
+    """Yield logins that contradict another's: the agent knows one for each registry."""
+    first: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for name in at(tables, "modules"):
+        auth = at(tables, "modules", name, "auth")
+        image = text_at(tables, "modules", name, "image")
+        if not auth or image is None:
+            continue
+        registry = (text_at(auth, "serveraddress") or registry_of(image)).lower()
+        other, login = first.setdefault(registry, (name, auth))
+        if any(auth.get(key) != login.get(key) for key in ("username", "password")):
+            message = f"another login to {registry!r} than that of module {other!r}"
+            yield Finding(("modules", name, "auth"), message, "one login for each registry")
 
 
 def _dependencies(tables: Tables) -> Iterator[Finding]:

@@ -46,7 +46,6 @@ TABLE: tuple[Row, ...] = (
     ("moby_runtime.uri", _npipe, "a container engine behind a named pipe"),
     ("agent.config.imageHash", _always, "pinning the agent's image"),
     ("agent.config.digest", _always, "pinning the agent's image"),
-    ("modules.*.auth", _always, "a registry login of a module"),
     ("modules.*.secrets", _always, "secrets in modules"),
     ("secrets", _always, "[secrets]"),
     ("hub", _always, "the edge hub"),

@@ -72,6 +72,21 @@ def test_a_first_configuration_is_put_in_force(device: Device) -> None:
     assert device.paths.installed.read_bytes() == PLAIN
 
 
+def test_a_login_of_a_module_is_for_the_deployment_alone(device: Device) -> None:
+    """Its password is in deployment.json, which is private, and in nothing that anybody sees."""
+    login = 'auth = { username = "u", password = "swordfish" }'
+    outcome = apply(
+        PLAIN + f'[modules.m]\nimage = "r.example/m:1"\n{login}\n'.encode(), "f", device
+    )
+    assert outcome.result == "applied"
+    assert "swordfish" not in repr(outcome)
+    assert "***" in outcome.diff
+    assert b"swordfish" not in device.paths.installed.read_bytes()
+    holders = [p.name for p in device.paths.current.iterdir() if b"swordfish" in p.read_bytes()]
+    assert sorted(holders) == ["deployment.json", "secrets.json"]
+    assert _mode(device.paths.current / "deployment.json") == 0o640
+
+
 def test_files_have_the_modes_of_the_interface(device: Device) -> None:
     """Settings and secrets are private, the folder is open, the deployment is for the group."""
     apply(PLAIN, "config.toml", device)

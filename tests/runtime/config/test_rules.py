@@ -72,7 +72,7 @@ def test_what_is_refused_is_refused_by_name(case: str) -> None:
          ["agent.config.auth.password"]),
         (f'{BASE}[agent]\nname = "a"\ntype = "docker"\nconfig = {{ image = "x", auth.password.secret = "sealed:s" }}',
          []),
-        (f'{BASE}[modules.m]\nimage = "x"\nauth = {{ username = "u", password = "p" }}', ["modules.m.auth"]),
+        (f'{BASE}[modules.m]\nimage = "x"\nauth = {{ username = "u", password = "p" }}', []),
         (f'{BASE}[moby_runtime]\nuri = "npipe:////./pipe/docker_engine"', ["moby_runtime.uri"]),
         (f'{BASE}[connect]\nworkload_uri = "http://x:1"\nmanagement_uri = "unix:///var/run/iotedge/mgmt.sock"',
          ["connect.workload_uri"]),
@@ -82,6 +82,29 @@ def test_what_is_refused_is_refused_by_name(case: str) -> None:
 def test_gaps_of_this_version(text: str, keys: list[str]) -> None:
     """What cannot be done is refused, what comes near to it is not."""
     assert [problem.key for problem in read(text.encode(), "f").problems] == keys
+
+
+@pytest.mark.parametrize(
+    ("image", "password", "keys"),
+    [
+        ("r.example:5000/b", "p", []),
+        ("r.example:5000/b", "q", ["modules.n.auth"]),
+        ("R.example:5000/b", "q", ["modules.n.auth"]),
+        ("other.example/b", "q", []),
+        ("b", "q", []),
+    ],
+)
+def test_a_registry_has_one_login(image: str, password: str, keys: list[str]) -> None:
+    """Two modules may share a login, but not contradict each other; no message tells a password."""
+    text = (
+        f'{BASE}[modules.m]\nimage = "r.example:5000/a"\n'
+        'auth = { username = "u", password = "p" }\n'
+        f'[modules.n]\nimage = "{image}"\n'
+        f'auth = {{ username = "u", password = "{password}" }}\n'
+    )
+    problems = read(text.encode(), "f").problems
+    assert [problem.key for problem in problems] == keys
+    assert all("'m'" in p.message and password not in p.message.split() for p in problems)
 
 
 @pytest.mark.parametrize(
