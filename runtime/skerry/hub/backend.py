@@ -24,7 +24,7 @@ from skerry.hub.store.model import UPSTREAM, Entry, Message, Outcome, Position, 
 from skerry.hub.store.store import Store
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import Connect
-from skerry.wire.topics import input_topic, join_properties
+from skerry.wire.topics import c2d_topic, input_topic, join_properties
 
 T = TypeVar("T")
 
@@ -42,6 +42,22 @@ class Twins(Protocol):
         """Change reported properties; returns their version. Raises: AnswerError."""
 
 
+class FromCloud(Protocol):
+    """Messages from the cloud that wait for clients."""
+
+    def take(self, identity: Identity, limit: int) -> list[Outgoing]:
+        """Hand out messages."""
+
+    def settle(self, tokens: list[str]) -> None:
+        """The client has these."""
+
+    def give_back(self, identity: Identity, tokens: list[str]) -> None:
+        """The client has gone without these."""
+
+    def owns(self, token: str) -> bool:
+        """Tell whether a token is of such a message."""
+
+
 class HubBackend:
     """A `Backend` of the heads. To be used on the loop."""
 
@@ -52,13 +68,17 @@ class HubBackend:
         store: Store,
         access: Access,
         twins: Twins,
+        from_cloud: FromCloud,
         links: Links,
         clock: Clock,
     ) -> None:
+        self.on_connect: Callable[[Identity], None] = lambda identity: None
+        """Called when a client has been admitted."""
         self._device_id = device_id
         self._store = store
         self._access = access
         self._twins = twins
+        self._from_cloud = from_cloud
         self._links = links
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -94,6 +114,7 @@ class HubBackend:
         identity = claim.identity
         if not keeps_session and self._sessions.pop(identity, None) is not None:
             await _done(self._store.documents.delete(_SESSION, str(identity)))
+        self.on_connect(identity)
         return Admitted(expires_at, self._sessions.get(identity))
 
     async def check(self, claim: Claim) -> float | None:
@@ -126,35 +147,38 @@ class HubBackend:
         return {n: refusal.text for n, refusal in enumerate(refusals) if refusal is not None}
 
     def takes(self, identity: Identity, filters: Mapping[str, int]) -> bool:
-        """Tell whether a module listens to its inputs."""
-        if identity not in self._inputs:
-            return False
-        start = f"devices/{identity.device_id}/modules/{identity.module_id}/"
-        return any(text == f"{start}#" or text.startswith(f"{start}inputs/") for text in filters)
+        """Tell whether a client listens to the cloud, or a module to its inputs."""
+        return _wants_cloud(identity, filters) or self._wants_inputs(identity, filters)
 
     async def take(
         self, identity: Identity, filters: Mapping[str, int], limit: int
     ) -> Sequence[Outgoing]:
-        """Hand out what waits at the inputs of a module."""
+        """Hand out what waits from the cloud, and at the inputs of a module."""
         found: list[Outgoing] = []
-        for endpoint in self._inputs.get(identity, ()):
-            if len(found) < limit:
-                entries = self._store.take(endpoint, limit - len(found), _MOST_BYTES)
-                found += [_outgoing(endpoint, entry) for entry in entries]
+        if _wants_cloud(identity, filters):
+            found += self._from_cloud.take(identity, limit)
+        if self._wants_inputs(identity, filters):
+            for endpoint in self._inputs[identity]:
+                if len(found) < limit:
+                    entries = self._store.take(endpoint, limit - len(found), _MOST_BYTES)
+                    found += [_outgoing(endpoint, entry) for entry in entries]
         return found
 
     async def settle(self, identity: Identity, tokens: Sequence[str]) -> None:
-        """The module has these."""
+        """The client has these."""
+        self._from_cloud.settle([token for token in tokens if self._from_cloud.owns(token)])
         ended = [
             self._store.done(endpoint, positions, Outcome.DELIVERED)
-            for endpoint, positions in _by_endpoint(tokens).items()
+            for endpoint, positions in self._by_endpoint(tokens).items()
         ]
         for future in ended:
             await _done(future)
 
     async def give_back(self, identity: Identity, tokens: Sequence[str]) -> None:
-        """The module has gone without these."""
-        for endpoint, positions in _by_endpoint(tokens).items():
+        """The client has gone without these."""
+        own = [token for token in tokens if self._from_cloud.owns(token)]
+        self._from_cloud.give_back(identity, own)
+        for endpoint, positions in self._by_endpoint(tokens).items():
             self._store.give_back(endpoint, positions)
         self._wake(identity)
 
@@ -178,6 +202,20 @@ class HubBackend:
         )
         return stored, targets
 
+    def _wants_inputs(self, identity: Identity, filters: Mapping[str, int]) -> bool:
+        if identity not in self._inputs:
+            return False
+        start = f"devices/{identity.device_id}/modules/{identity.module_id}/"
+        return any(text == f"{start}#" or text.startswith(f"{start}inputs/") for text in filters)
+
+    def _by_endpoint(self, tokens: Sequence[str]) -> dict[str, list[Position]]:
+        found: defaultdict[str, list[Position]] = defaultdict(list)
+        for token in tokens:
+            if not self._from_cloud.owns(token):
+                position, _, endpoint = token.partition("/")
+                found[endpoint].append(Position(int(position)))
+        return found
+
     def _waker(self, module: Identity) -> Callable[[], None]:
         def wake() -> None:  # on the store's thread
             self._loop.call_soon_threadsafe(self._wake, module)
@@ -197,12 +235,8 @@ def _outgoing(endpoint: str, entry: Entry) -> Outgoing:
     return Outgoing(f"{entry.position}/{endpoint}", topic, entry.message.body)
 
 
-def _by_endpoint(tokens: Sequence[str]) -> dict[str, list[Position]]:
-    found: defaultdict[str, list[Position]] = defaultdict(list)
-    for token in tokens:
-        position, _, endpoint = token.partition("/")
-        found[endpoint].append(Position(int(position)))
-    return found
+def _wants_cloud(identity: Identity, filters: Mapping[str, int]) -> bool:
+    return c2d_topic(identity.device_id, {}, identity.module_id) + "#" in filters
 
 
 async def _done(future: "Future[T]") -> None:
