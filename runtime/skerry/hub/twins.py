@@ -73,6 +73,11 @@ class TwinKeeper:
         self._tasks: set[asyncio.Task[None]] = set()
         self._syncing: set[Identity] = set()
 
+    async def settled(self) -> None:
+        """Wait until nothing is under way with the cloud."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def stop(self) -> None:
         """End what is under way."""
         for task in self._tasks:
