@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self, cast
@@ -32,6 +33,7 @@ DEVICE = "edge"
 HUB = Identity(DEVICE, "$edgeHub")
 CLIENTS = tuple(map(Identity.parse, ("edge/a", "edge/b", "leaf", "stranger")))
 TOKEN_SECONDS = 3600.0
+ANYWHERE = ServerSettings("127.0.0.1", 0, 0)
 ROUTES = {
     "up": "FROM /messages/* INTO $upstream",
     "in": 'FROM /messages/modules/a/outputs/* INTO BrokeredEndpoint("/modules/b/inputs/in1")',
@@ -74,6 +76,7 @@ class EdgeHub:
     folder: Path
     lab: Lab
     token_seconds: float = TOKEN_SECONDS
+    server: ServerSettings = ANYWHERE
     clock: SystemClock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
@@ -96,8 +99,10 @@ class EdgeHub:
 
     def start(self) -> None:
         """Start, with what the folder holds."""
-        self.authority = signed("gateway root", authority=True)
-        server = signed("localhost", self.authority)
+        start = self.clock.now() - timedelta(hours=1)
+        self.authority = signed("gateway root", authority=True, start=start)
+        address = self.server.host if self.server.host != "127.0.0.1" else ""
+        server = signed("localhost", self.authority, start=start, address=address or "")
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, args=(server.write(self.folder),))
         self._thread.start()
@@ -144,8 +149,8 @@ class EdgeHub:
         try:
             settings = HubSettings(
                 DEVICE,
-                frozenset({self.hub_name, "localhost"}),
-                ServerSettings("127.0.0.1", 0, 0),
+                frozenset({self.hub_name, self.server.host or "localhost"}),
+                self.server,
             )
             upstream = Upstream(
                 "localhost",

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -153,11 +154,12 @@ def signed(
     start: datetime = START - timedelta(days=1),
     days: int = 30,
     path_length: int | None = None,
+    address: str = "",
 ) -> Signed:
-    """Make a certificate, self-signed without `by`."""
+    """Make a certificate, self-signed without `by`; a server's may name an address."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(by.chain[0].subject if by else subject)
@@ -166,8 +168,11 @@ def signed(
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=path_length), critical=True)
-        .sign(by.key if by else key, hashes.SHA256())
     )
+    if address:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        builder = builder.add_extension(names, critical=False)
+    certificate = builder.sign(by.key if by else key, hashes.SHA256())
     return Signed(key, (certificate, *(by.chain if by else ())))
 
 
