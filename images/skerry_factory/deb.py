@@ -9,7 +9,7 @@ for each other; a package is written whole or not at all.
     control.tar.xz   control, md5sums, postinst, prerm, postrm
     data.tar.xz      /usr/lib/python3/dist-packages/{skerry,skerry-<version>.dist-info},
                      /usr/bin/skerry, /usr/lib/{systemd/system,sysusers.d,tmpfiles.d},
-                     /usr/share/doc/skerry
+                     /usr/share/{doc/skerry,man/man1}, completion for bash, zsh and fish
 """
 
 import hashlib
@@ -23,14 +23,23 @@ from pathlib import Path, PurePosixPath
 from string import Template
 
 from skerry import __version__
+from skerry.base.commands import command_of
+from skerry.base.completion import completion
 from skerry.base.files import write_atomic
+from skerry.cli.main import build_parser
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 from skerry_factory.errors import FactoryError
+from skerry_factory.manual import pages
 from skerry_factory.paths import Checkout
 
 PYTHON_DIR = "usr/lib/python3/dist-packages"
 UNIT_DIR = "usr/lib/systemd/system"
 SANDBOX_LINE = "#include sandbox.inc\n"
+COMPLETIONS = {
+    "bash": "usr/share/bash-completion/completions/skerry",
+    "zsh": "usr/share/zsh/vendor-completions/_skerry",
+    "fish": "usr/share/fish/vendor_completions.d/skerry.fish",
+}
 MAINTAINER_SCRIPTS = ("postinst", "prerm", "postrm")
 
 
@@ -118,11 +127,21 @@ def data_tree(runtime: Path) -> dict[str, Entry]:
     }
     tree |= {f"{PYTHON_DIR}/{name}": Entry(data) for name, data in dist_info().items()}
     tree |= {f"{UNIT_DIR}/{name}": Entry(data) for name, data in units(debian).items()}
+    tree |= {name: Entry(data) for name, data in command_files().items()}
     return tree | {
         "usr/bin/skerry": Entry((debian / "skerry").read_bytes(), 0o755),
         "usr/lib/sysusers.d/skerry.conf": Entry((debian / "skerry.sysusers").read_bytes()),
         "usr/lib/tmpfiles.d/skerry.conf": Entry((debian / "skerry.tmpfiles").read_bytes()),
         "usr/share/doc/skerry/copyright": Entry((debian / "copyright").read_bytes()),
+    }
+
+
+def command_files() -> dict[str, bytes]:
+    """Return what people have at the shell beside the command: man pages and completion."""
+    command = command_of(build_parser())
+    found = {f"usr/share/man/man1/{name}": data for name, data in pages(command).items()}
+    return found | {
+        path: completion(command, shell).encode() for shell, path in COMPLETIONS.items()
     }
 
 

@@ -39,7 +39,8 @@ PURE_PARTS = {"certs.x509", "certs.remote_key", "certs.renewal", "certs.pair"}
 
 OTHER_PACKAGES = {
     "skerry_lab": {"wire", "base", "heads"},
-    "skerry_factory": {"config", "wire", "base"},
+    # the package's man pages and completion are made from the command line itself
+    "skerry_factory": {"config", "wire", "base", "cli"},
 }
 
 

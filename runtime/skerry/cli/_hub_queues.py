@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.cli._options import add_output
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -33,7 +35,7 @@ def add_verbs(things: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     queues.set_defaults(run=run_queues)
     peek = _verb(things, "peek", "show the messages that go next to an endpoint")
     peek.add_argument("endpoint", metavar="ENDPOINT", help="`upstream` or DEVICE/MODULE/INPUT")
-    peek.add_argument("--limit", type=int, default=10, metavar="N")
+    peek.add_argument("--limit", type=int, default=10, metavar="N", help="how many at most")
     peek.set_defaults(run=run_peek)
     purge = _verb(things, "purge", "drop what waits for an endpoint; what is on its way stays")
     purge.add_argument("endpoint", metavar="ENDPOINT")
@@ -123,7 +125,7 @@ def _verb(
 ) -> argparse.ArgumentParser:
     parser = things.add_parser(name, help=text)
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help="the hub's folder")
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(parser)
     return parser
 
 

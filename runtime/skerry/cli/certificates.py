@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.cli._options import add_output
+
 if TYPE_CHECKING:
     from skerry.check.certificates import Watched
 
@@ -18,7 +20,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list subjects, issuers, expiry and next renewal")
     listing.add_argument("--etc", metavar="DIR", default=_ETC, help=f"default {_ETC}")
-    listing.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(listing)
     listing.set_defaults(run=run_list)
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.cli._options import add_output
+
 if TYPE_CHECKING:
     from skerry.check.appliance import Appliance, Options
 
@@ -29,7 +31,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--warnings-as-errors", action="store_true", help="exit 1 when there is a warning"
     )
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    add_output(parser, "-o")
     parser.add_argument("--iothub-hostname", metavar="HOST", help="where DPS has not named one")
     parser.add_argument("--proxy-uri", metavar="URI", help="the way out")
     parser.add_argument("--ntp-server", metavar="HOST", help="default pool.ntp.org")

@@ -4,11 +4,13 @@ import argparse
 import json
 import sys
 
+from skerry.cli._options import add_output
+
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = subparsers.add_parser("check-list", help="list the checks")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    add_output(parser, "-o")
     parser.set_defaults(run=run)
 
 

@@ -5,6 +5,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from skerry.cli._options import add_output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -54,7 +56,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         )
         verb.add_argument("-f", "--force", action="store_true", help="replace the file")
     for verb in (check, apply, point, take):
-        verb.add_argument("--output", choices=("text", "json"), default="text")
+        add_output(verb)
 
 
 def run_mp(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry.base.errors import SkerryError
+from skerry.cli._options import add_output
 
 _SHORT = 12
 _MAX_BYTES = 4 * 1024 * 1024
@@ -28,7 +29,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("retry", "try a deployment again that was rolled back", _retry),
     ):
         verb = verbs.add_parser(name, help=told)
-        verb.add_argument("--output", choices=("text", "json"), default="text")
+        add_output(verb)
         verb.set_defaults(run=run)
     for name, told, run in (
         ("diff", "what a manifest would change", _diff),
@@ -36,7 +37,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     ):
         verb = verbs.add_parser(name, help=told)
         verb.add_argument("file", metavar="FILE", type=Path)
-        verb.add_argument("--output", choices=("text", "json"), default="text")
+        add_output(verb)
         verb.set_defaults(run=run)
         if name == "apply":
             verb.add_argument("--dry-run", action="store_true", help="say only what would change")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from skerry.base.errors import SkerryError
 from skerry.cli._hub_queues import add_verbs
+from skerry.cli._options import add_output
 
 if TYPE_CHECKING:
     from skerry.hub.routes.model import Message
@@ -31,8 +32,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "(contentType, …), and body (any JSON; a text is sent as it is) or bodyBase64",
     )
     test.add_argument("route", metavar="ROUTE", help="such as 'FROM /messages/* INTO $upstream'")
-    test.add_argument("--message", type=Path, required=True, metavar="FILE")
-    test.add_argument("--output", choices=("text", "json"), default="text")
+    test.add_argument(
+        "--message", type=Path, required=True, metavar="FILE", help="the message as JSON"
+    )
+    add_output(test)
     test.set_defaults(run=run_test)
     add_verbs(things)
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from skerry.cli._options import add_output
+
 if TYPE_CHECKING:
     from skerry.identity.client import Identity
 
@@ -25,7 +27,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser("identity", help="who this device is")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", help="show the device's identity and its modules")
-    show.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(show)
     show.set_defaults(run=run_show)
 
 

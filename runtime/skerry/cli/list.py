@@ -4,11 +4,13 @@ import argparse
 import json
 import sys
 
+from skerry.cli._options import add_output
+
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = subparsers.add_parser("list", help="list the modules of this device")
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(parser)
     parser.set_defaults(run=run)
 
 

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.cli._options import add_output
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -25,7 +27,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--boot", action="store_true", help="before the services: also set host name and network"
     )
     apply.add_argument("--dry-run", action="store_true", help="only say what would change")
-    apply.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(apply)
     apply.set_defaults(run=run_apply)
 
 

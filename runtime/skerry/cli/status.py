@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from skerry.cli._options import add_output
+
 SERVICES = ("keyd", "certd", "tpmd", "identityd", "edged")
 _SOCKETS = {"edged": "skerry-edged-mgmt.socket"}
 _COMMAND_SECONDS = 60
@@ -22,7 +24,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--timeline", action="store_true", help="the steps of the bootstrap and their durations"
     )
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(parser)
     parser.set_defaults(run=run)
 
 

@@ -9,6 +9,8 @@ import json
 import sys
 from pathlib import Path
 
+from skerry.cli._options import add_output
+
 _SETTINGS = Path("/etc/skerry/edged")
 _UNIT_DIR = "/etc/systemd/system"
 _ENGINE = "unix:///var/run/docker.sock"
@@ -23,7 +25,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser("system", help="the native services of this device")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     status = actions.add_parser("status", help="show how the native services are")
-    status.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(status)
     status.set_defaults(run=run_status)
     logs = actions.add_parser("logs", help="show the journal of the native services, merged")
     logs.add_argument("options", nargs="*", metavar="-- OPTION", help="options of journalctl")

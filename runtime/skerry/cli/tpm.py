@@ -4,13 +4,15 @@ import argparse
 import json
 import sys
 
+from skerry.cli._options import add_output
+
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = subparsers.add_parser("tpm", help="the TPM of this device")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", help="show what a TPM enrolment needs")
-    show.add_argument("--output", choices=("text", "json"), default="text")
+    add_output(show)
     show.set_defaults(run=run_show)
 
 

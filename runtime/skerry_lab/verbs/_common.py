@@ -23,7 +23,9 @@ def add_command(
     """Add a command with the options that all have."""
     parser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the lab's folder")
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--output", choices=("text", "json"), default="text", help="for people or for programs"
+    )
     parser.set_defaults(run=run)
     return parser
 
