@@ -1,7 +1,6 @@
 """Man pages: one for every verb, all that there is in them, and no complaint of their readers."""
 
 import gzip
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -46,10 +45,7 @@ def test_the_readers_of_man_pages_have_no_complaint(name: str, tmp_path: Path) -
         ["man", "--warnings", "--encoding=UTF-8", "--local-file", str(path)],
         ["mandoc", "-T", "lint", "-W", "warning", str(path)],
     )
-    found = [checker for checker in checkers if shutil.which(checker[0])]
-    if not found:
-        pytest.skip("neither man nor mandoc is on this machine")
-    for checker in found:
+    for checker in checkers:
         done = subprocess.run(
             checker,
             capture_output=True,

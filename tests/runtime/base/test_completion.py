@@ -1,6 +1,5 @@
 """Completion scripts: every verb and option is there, and the shells understand them."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -63,16 +62,12 @@ def test_every_shell_understands_its_script(program: str, shell: str, tmp_path: 
     script.write_text(completion(TREES[program], shell))
     for command in TREES[program].commands:
         assert command.path[-1] in script.read_text()
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not on this machine")
     done = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_fish_offers_verbs_with_their_meaning(tmp_path: Path) -> None:
     """Word and description, as fish shows them."""
-    if shutil.which("fish") is None:
-        pytest.skip("fish is not on this machine")
     script = tmp_path / "skerry.fish"
     script.write_text(completion(TREES["skerry"], "fish"))
     asked = f'source {script}; complete -C "skerry config a"'
