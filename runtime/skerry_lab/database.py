@@ -38,6 +38,8 @@ class Database:
         self._schemas = schemas
         self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._on_commit: Callable[[], None] = _nobody
+        self._lock = threading.Lock()
+        self._is_closed = False
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(opened,), name="lab-database", daemon=True
@@ -52,7 +54,11 @@ class Database:
     def submit(self, work: Work[T]) -> Future[T]:
         """Queue work; the future is done when its transaction is on disk."""
         future: Future[T] = Future()
-        self._waiting.put((work, future))
+        with self._lock:
+            if self._is_closed:
+                future.set_exception(StoreError("the lab has closed its database"))
+            else:
+                self._waiting.put((work, future))
         return future
 
     def run(self, work: Work[T]) -> T:
@@ -61,7 +67,9 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued and close the file."""
-        self._waiting.put(None)
+        with self._lock:  # what is queued later would wait for ever
+            self._is_closed = True
+            self._waiting.put(None)
         self._thread.join()
 
     def _serve(self, opened: "Future[None]") -> None:

@@ -80,6 +80,15 @@ def test_what_waits_is_done_before_the_end(tmp_path: Path) -> None:
     database.close()
 
 
+def test_work_after_the_end_is_refused(tmp_path: Path) -> None:
+    """Nobody waits for it in vain."""
+    database = Database(tmp_path / "a.db", {})
+    database.close()
+    with pytest.raises(StoreError, match="closed its database"):
+        database.run(lambda connection: None)
+    database.close()
+
+
 def test_the_file_is_private_and_in_wal_mode(tmp_path: Path) -> None:
     """The database holds keys: 0600; WAL and synchronous FULL, so that what was answered lasts."""
     database = Database(tmp_path / "lab.db", SCHEMAS)
