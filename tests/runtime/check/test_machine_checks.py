@@ -99,10 +99,7 @@ FAULTS: list[tuple[str, Plant, Result, str]] = [
     ("mtu", lambda m: m.write("proc/net/route", ""), Result.SKIPPED, "offline"),
     (
         "proxy-settings",
-        lambda m: (
-            m.settings("edged", "[agent.env]\nhttps_proxy = 'http://p:3128'\n")
-            or m.units.known.update({"docker.service": unit("docker.service")})
-        ),
+        half_a_proxy,
         Result.WARNING,
         "not the same everywhere",
     ),
