@@ -13,7 +13,7 @@ from skerry.check.appliance import Appliance, Options, Unit, Usage
 from skerry.check.discover import all_checks
 from skerry.check.model import Finding
 from skerry.config.site import Paths
-from skerry.engine.errors import EngineError
+from skerry.engine.errors import EngineError, EngineNotFoundError
 from skerry.engine.model import EngineInfo
 
 ROUTE = "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0100000A 0003 0 0 0 00000000\n"  # noqa: E501 - the kernel's own line
@@ -65,6 +65,8 @@ class SomeEngine:
 
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answer: tuple[int, str] = (0, "{}")
     trouble: EngineError | None = None
 
     def info(self) -> EngineInfo:
@@ -80,14 +82,18 @@ class SomeEngine:
         return self.found[name]
 
     def describe_image(self, reference: str) -> dict[str, Any]:
-        raise EngineError(404, f"no image {reference}")
+        self._fail()
+        if reference not in self.images:
+            raise EngineNotFoundError(f"no image {reference}")
+        return self.images[reference]
 
     def describe_network(self, name: str) -> dict[str, Any]:
         self._fail()
         return self.networks.get(name, {})
 
     def run_once(self, body: Mapping[str, object], seconds: int) -> tuple[int, str]:
-        raise EngineError(500, "no container can be run")
+        self._fail()
+        return self.answer
 
     def _fail(self) -> None:
         if self.trouble is not None:

@@ -1,0 +1,255 @@
+"""Checks of modules, their images, storage and ports, and of what a container reaches."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.appliances import Machine, unit
+from skerry.check.checks.containers import DEFAULT_IMAGE
+from skerry.check.model import Result
+from skerry.workloads.model import AGENT
+
+HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+CLIENT = """
+[provisioning]
+source = "manual"
+iothub_hostname = "hub.example"
+device_id = "d"
+[provisioning.authentication]
+method = "sas"
+device_id_pk = "k"
+"""
+
+
+def container(status: str = "running", **state: Any) -> dict[str, Any]:
+    """Return a container in the engine's JSON."""
+    started = "2026-11-23T10:00:00Z"
+    return {
+        "State": {"Status": status, "ExitCode": 0, "StartedAt": started, **state},
+        "Config": {"Env": [], "Image": "module:1"},
+        "HostConfig": {},
+        "Mounts": [],
+    }
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """One with an agent and a module, as they should be."""
+    made = Machine(tmp_path)
+    made.settings("edged", '[agent]\nname = "edgeAgent"\n[agent.config]\nimage = "agent:1"\n')
+    made.settings("identityd", 'hostname = "house"\nhomedir = "/x"\n' + CLIENT)
+    agent = container()
+    agent["Config"] = {"Env": ["StorageFolder=/var/lib/agent"], "Image": "agent:1"}
+    agent["Mounts"] = [{"Destination": "/var/lib/agent"}]
+    put(made, AGENT, agent)
+    put(made, "m", container())
+    made.engine.images = {"agent:1": {"Id": "sha256:1", "Architecture": HERE}}
+    return made
+
+
+def put(machine: Machine, name: str, found: dict[str, Any]) -> None:
+    machine.engine.found[name] = {"Name": f"/{name}", **found}
+
+
+def deploy(machine: Machine, **modules: object) -> None:
+    """Write the deployment of a configuration."""
+    desired = {
+        "schemaVersion": "1.1",
+        "runtime": {"type": "docker", "settings": {}},
+        "systemModules": {},
+        "modules": {
+            name: {
+                "type": "docker",
+                "status": "running",
+                "restartPolicy": "always",
+                "settings": {"image": "module:1", "createOptions": json.dumps(options)},
+            }
+            for name, options in modules.items()
+        },
+    }
+    document = {"modulesContent": {"$edgeAgent": {"properties.desired": desired}}}
+    machine.write("etc/skerry/current/deployment.json", json.dumps(document))
+
+
+def publishing(port: int) -> dict[str, object]:
+    return {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}}
+
+
+def told(machine: Machine, **answer: object) -> None:
+    """Have the diagnostics container say something."""
+    machine.engine.images[DEFAULT_IMAGE] = {}
+    now = machine.clock.now().timestamp()
+    machine.engine.answer = (0, json.dumps({"time": now, **answer}))
+
+
+def listens(machine: Machine, port: int) -> None:
+    line = f"0: 0100007F:{port:04X} 00000000:0000 0A\n"
+    machine.write("proc/net/tcp", f"head\n{line}")
+    deploy(machine, m=publishing(port))
+
+
+def two_with_a_port(machine: Machine) -> None:
+    put(machine, "other", {**container(), **publishing(8080)})
+    deploy(machine, m=publishing(8080))
+
+
+def failed_keyd(machine: Machine) -> None:
+    name = "skerry-keyd.service"
+    machine.units.known[name] = unit(name, "failed")
+
+
+def other_architecture(machine: Machine) -> None:
+    machine.engine.images["module:1"] = {"Architecture": "s390x"}
+
+
+Plant = Callable[[Machine], object]
+
+FAULTS: list[tuple[str, Plant, Result, str]] = [
+    ("module-health", lambda m: m.engine.found.pop(AGENT), Result.ERROR, "no container"),
+    (
+        "module-health",
+        lambda m: put(m, "m", container("exited", ExitCode=3)),
+        Result.ERROR,
+        "m failed with status 3",
+    ),
+    (
+        "module-health",
+        lambda m: put(m, "m", container("exited", ExitCode=137, OOMKilled=True)),
+        Result.ERROR,
+        "used more memory",
+    ),
+    (
+        "module-health",
+        lambda m: put(m, "m", container(Health={"Status": "unhealthy"})),
+        Result.ERROR,
+        "its own health check fails",
+    ),
+    (
+        "module-health",
+        lambda m: put(m, "m", container("created", Error="no such device")),
+        Result.ERROR,
+        "cannot be started: no such device",
+    ),
+    (
+        "edge-agent-storage-mounted-from-host",
+        lambda m: m.engine.found[AGENT].update(Mounts=[]),
+        Result.WARNING,
+        "is lost with its container",
+    ),
+    (
+        "edge-agent-storage-mounted-from-host",
+        lambda m: m.engine.found.pop(AGENT),
+        Result.WARNING,
+        "there is no container",
+    ),
+    ("port-conflicts", lambda m: listens(m, 8080), Result.ERROR, "a program of the host listens"),
+    ("port-conflicts", two_with_a_port, Result.ERROR, "container other publishes it"),
+    (
+        "manifest-valid",
+        lambda m: m.write("etc/skerry/current/deployment.json", "{"),
+        Result.ERROR,
+        "cannot be used",
+    ),
+    (
+        "manifest-valid",
+        lambda m: deploy(m, a=publishing(1), b=publishing(1)),
+        Result.ERROR,
+        "is refused",
+    ),
+    (
+        "check-agent-image",
+        lambda m: m.engine.images.clear(),
+        Result.ERROR,
+        "is not on this device yet",
+    ),
+    ("image-architecture", other_architecture, Result.ERROR, "is for s390x"),
+    (
+        "container-local-time",
+        lambda m: told(m, time=m.clock.now().timestamp() + 60),
+        Result.ERROR,
+        "60 s off the host's",
+    ),
+    ("container-local-time", lambda m: None, Result.SKIPPED, "is not on this device"),
+    (
+        "connect-management-uri",
+        lambda m: told(m, management="refused"),
+        Result.ERROR,
+        "cannot use the management API: refused",
+    ),
+    (
+        "container-connect-upstream-mqtt",
+        lambda m: told(m, connected={"hub.example:8883": "timed out"}),
+        Result.ERROR,
+        "cannot reach hub.example:8883: timed out",
+    ),
+    (
+        "container-default-connect-upstream-https",
+        lambda m: told(m, connected={"hub.example:443": "refused"}),
+        Result.ERROR,
+        "cannot reach hub.example:443: refused",
+    ),
+    ("keyd-running", lambda m: None, Result.ERROR, "keyd has no socket"),
+    (
+        "service-units",
+        failed_keyd,
+        Result.ERROR,
+        "keyd failed with status 0",
+    ),
+    ("service-units", lambda m: None, Result.SKIPPED, "no systemd"),
+]
+
+
+@pytest.mark.parametrize(
+    ("check_id", "plant", "result", "said"), FAULTS, ids=[f"{one[0]}: {one[3]}" for one in FAULTS]
+)
+def test_what_is_wrong_is_named(
+    machine: Machine, check_id: str, plant: Plant, result: Result, said: str
+) -> None:
+    """With its cause; whatever is bad has a remedy."""
+    plant(machine)
+    found = machine.find(check_id)
+    causes = " ".join((found.cause, *found.evidence))
+    assert (found.result, said in causes) == (result, True), found
+    assert bool(found.remedy) == found.result.bad
+
+
+@pytest.mark.parametrize(
+    ("check_id", "prepare"),
+    [
+        ("module-health", lambda m: None),
+        ("edge-agent-storage-mounted-from-host", lambda m: None),
+        ("port-conflicts", lambda m: deploy(m, m=publishing(8080))),
+        ("manifest-valid", lambda m: deploy(m, m={})),
+        ("check-agent-image", lambda m: None),
+        ("image-architecture", lambda m: None),
+        ("container-local-time", lambda m: told(m)),
+        ("connect-management-uri", lambda m: told(m)),
+        ("container-connect-upstream-mqtt", lambda m: told(m)),
+    ],
+)
+def test_what_is_well_is_well(machine: Machine, check_id: str, prepare: Plant) -> None:
+    """No cause, no remedy, nothing to fix."""
+    prepare(machine)
+    found = machine.find(check_id)
+    assert (found.result, found.cause, found.remedy, found.fix) == (Result.OK, "", "", None), found
+
+
+@pytest.mark.parametrize(
+    "check_id", ["edge-hub-storage-mounted-from-host", "container-resolve-parent-hostname"]
+)
+def test_what_this_device_does_not_have_is_not_judged(machine: Machine, check_id: str) -> None:
+    """Neither well nor bad."""
+    assert machine.find(check_id).result is Result.IGNORED
+
+
+def test_a_service_is_started_again(machine: Machine) -> None:
+    """Its listening end is made anew, too."""
+    fix = machine.find("edged-running").fix
+    assert fix is not None
+    fix.run()
+    assert machine.units.told[-1] == "systemctl start skerry-edged.service"
+    assert "systemctl stop skerry-edged.service" in machine.units.told
