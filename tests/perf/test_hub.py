@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ KEY = b"k" * 32
 RUNS, SECONDS, WINDOW = 3, 8.0, 20
 PACED_PER_SECOND = 5000
 HERE = Path(__file__).parent
+HUB = HERE.parent / "harness/hub_process.py"
+ROUTES = {"in": 'FROM /messages/* INTO BrokeredEndpoint("/modules/sink/inputs/in1")'}
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ class Scene:
 
 
 @contextmanager
-def program(name: str, asked: object) -> Iterator["subprocess.Popen[str]"]:
+def program(path: Path, asked: object) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, str(HERE / name), json.dumps(asked)],
+        [sys.executable, str(path), json.dumps(asked)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
     )
     try:
         yield process
@@ -75,13 +79,16 @@ def running(folder: Path, publishers: int) -> Iterator[Scene]:
     asked = {
         "folder": str(folder / "store"),
         "certificate": str(certificate),
+        "hub": "hub",
+        "names": ["hub", "localhost"],
+        "routes": ROUTES,
         "key": base64.b64encode(KEY).decode(),
         "devices": names,
     }
-    with program("hub_process.py", asked) as process:
+    with program(HUB, asked) as process:
         port = int(line(process))
         sink = {"port": port, "root": str(folder / "root.pem"), "token": token("edge/sink")}
-        with program("hub_sink.py", sink) as module:
+        with program(HERE / "hub_sink.py", sink) as module:
             assert line(module) == "listens"
             yield Scene(folder, port, process.pid)
 
@@ -106,7 +113,7 @@ def load(
         "window": window,
         "interval": interval,
     }
-    with program("lab_load.py", asked) as process:
+    with program(HERE / "lab_load.py", asked) as process:
         assert line(process) == "connected"
         assert process.stdin is not None
         process.stdin.write("\n")

@@ -2,6 +2,7 @@
 
 Invariants
 - A message is acknowledged when the store has it in every queue that its routes lead to.
+- Before the hub's first settings no client is taken: its messages would have nowhere to go.
 - What a module was handed out and has not acknowledged is given back when its connection ends.
 - Sessions are in memory, and on disk before a subscription is acknowledged.
 """
@@ -19,6 +20,7 @@ from skerry.heads.model import Outgoing, Telemetry
 from skerry.heads.ports import Admitted, Claim
 from skerry.hub.access import Access
 from skerry.hub.desired import Desired
+from skerry.hub.errors import AccessError
 from skerry.hub.routes.model import Message as Seen
 from skerry.hub.store.model import UPSTREAM, Entry, Message, Outcome, Position, Target
 from skerry.hub.store.store import Store
@@ -82,7 +84,7 @@ class HubBackend:
         self._links = links
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._desired = Desired()
+        self._desired: Desired | None = None
         self._inputs: dict[Identity, tuple[str, ...]] = {}
         self._sessions: dict[Identity, Mapping[str, int]] = {
             Identity.parse(key): json.loads(value)
@@ -109,7 +111,9 @@ class HubBackend:
             self._wake(module)
 
     async def connect(self, claim: Claim, *, keeps_session: bool) -> Admitted:
-        """Judge a client by the scope."""
+        """Judge a client by the scope; none is taken before it is known where messages go."""
+        if self._desired is None:
+            raise AccessError(503, "the hub has no routes yet: it has never reached the cloud")
         expires_at = self._access.admit(claim)
         identity = claim.identity
         if not keeps_session and self._sessions.pop(identity, None) is not None:
@@ -195,7 +199,7 @@ class HubBackend:
             output = message.system.get("output-name")
             place += f"/outputs/{output}" if output else ""
         seen = Seen(place, message.properties, system, message.body)
-        targets = self._desired.targets(seen, self._device_id)
+        targets = self._desired.targets(seen, self._device_id) if self._desired else []
         new_id = self._store.new_id()
         stored = Message(
             new_id, str(identity), system, message.properties, message.body, received_at

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.edge_hub import DEVICE, EdgeHub, populate
+from harness.edge_hub import DEVICE, HUB, EdgeHub, desired, populate
 from harness.edged import until
 from harness.mqtt import MqttDevice
 from skerry.wire.identity import Identity
@@ -86,6 +86,21 @@ def test_a_module_hears_another(hub: EdgeHub) -> None:
     with hub.device(B, clean_session=False) as receiver:
         assert receiver.connect() == ConnAck(0, session_present=True)
         assert receiver.message().payload == b"second"
+
+
+def test_nobody_is_taken_before_there_are_routes(lab: Lab, tmp_path: Path) -> None:
+    """A message would be acknowledged and have nowhere to go."""
+    lab.store.do(lambda cloud: cloud.twins.patch(HUB, desired={"routes": None}))
+    lab.store.do(lambda cloud: cloud.twins.patch(HUB, desired={"schemaVersion": None}))
+    with EdgeHub(tmp_path / "hub", lab) as hub:
+        until(lambda: len(hub.hub.scope.clients) > 2, "the hub has its scope")
+        until(lambda: hub.hub.refusal, "the hub has seen its settings")
+        with hub.device(LEAF) as client:
+            assert client.connect().code == 3
+        lab.store.do(lambda cloud: cloud.twins.patch(HUB, desired=desired()))
+        hub.until_ready()
+        with hub.device(LEAF) as client:
+            assert client.connect().code == 0
 
 
 def test_strangers_are_not_served(hub: EdgeHub) -> None:
