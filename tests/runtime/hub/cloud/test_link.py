@@ -1,0 +1,96 @@
+"""The hub's connections to the cloud: renewed with their tokens, refused, and given up on."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.edge_hub import HUB, EdgeHub, populate
+from harness.edged import until
+from skerry.hub.errors import AccessError, OfflineError
+from skerry.wire.identity import Identity
+from skerry.wire.topics import events_topic
+from skerry_lab.messages.model import Event
+from skerry_lab.server import Lab
+
+LEAF = Identity("leaf")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A cloud with an edge device, its modules and a leaf."""
+    with Lab(tmp_path / "lab") as running:
+        populate(running)
+        yield running
+
+
+def arrived(lab: Lab) -> list[Event]:
+    return lab.store.do(lambda cloud: list(cloud.messages.read(0, 10_000, 10_000_000)))
+
+
+def test_a_connection_is_renewed_before_its_token_ends(lab: Lab, tmp_path: Path) -> None:
+    """Messages under way are waited for: none is lost, none comes twice."""
+    with EdgeHub(tmp_path / "hub", lab, token_seconds=2.0) as hub:
+        hub.until_ready()
+        sent = 0
+        with hub.device(LEAF) as client:
+            assert client.connect().code == 0
+            first = None
+            renewals = 0
+            while renewals < 2:
+                client.publish(events_topic("leaf"), str(sent).encode())
+                sent += 1
+                link = lab.live.links.get(LEAF)
+                if link is not None and link is not first:
+                    renewals += first is not None
+                    first = link
+        until(lambda: len(arrived(lab)) >= sent, "all have arrived")
+        bodies = [event.telemetry.body.decode() for event in arrived(lab)]
+        assert bodies == [str(n) for n in range(sent)]
+
+
+def test_who_the_cloud_refuses_does_not_stop_others(lab: Lab, tmp_path: Path) -> None:
+    """Its messages wait; they go when the cloud takes it again."""
+    with EdgeHub(tmp_path / "hub", lab) as hub:
+        hub.until_ready()
+        module = Identity("edge", "a")
+        lab.store.do(lambda cloud: cloud.registry.delete_module("edge", "a"))
+        for identity in (module, LEAF):
+            with hub.device(identity) as client:
+                assert client.connect().code == 0
+                client.publish(events_topic(identity.device_id, identity.module_id), b"1")
+        until(lambda: len(arrived(lab)) == 1, "the other's message has arrived")
+        assert arrived(lab)[0].telemetry.identity == LEAF
+        refused = hub.hub.clients.get(module)
+        until(lambda: refused.problem, "the hub knows why")
+        assert "not authorized" in refused.problem
+        assert not refused.is_connected
+
+
+def test_without_a_connection_everything_is_told_at_once(lab: Lab, tmp_path: Path) -> None:
+    """Nobody waits for a cloud that is away."""
+    with EdgeHub(tmp_path / "hub", lab) as hub:
+        hub.until_ready()
+        lab.stop()
+        link = hub.hub.clients.get(HUB)
+        until(lambda: not link.is_connected, "the connection has ended")
+        with pytest.raises(OfflineError):
+            hub.ask(link.publish("t", b""))
+        with pytest.raises(OfflineError):
+            hub.ask(link.twin())
+        lab.start()
+
+
+def test_what_the_cloud_refuses_of_a_twin_is_told(lab: Lab, tmp_path: Path) -> None:
+    """With its status and reason."""
+    with EdgeHub(tmp_path / "hub", lab) as hub:
+        hub.until_ready()
+        link = hub.hub.clients.get(HUB)
+
+        async def ask() -> None:
+            await link.report({"a.b": 1})
+
+        with pytest.raises(AccessError, match="refuses properties of edge/\\$edgeHub") as refused:
+            hub.ask(asyncio.wait_for(ask(), 10))
+        assert refused.value.status == 400
