@@ -51,16 +51,22 @@ class Access:
             raise _refused(f"the client looks for {claim.name.host!r}, which is not this hub")
         if claim.name.auth_chain:
             raise _refused("hubs below this hub are not served in this version")
-        identity, scope = claim.identity, self._scope()
+        return self.judge(claim.identity, claim.token, claim.certificates)
+
+    def judge(
+        self, identity: Identity, token: str | None, certificates: tuple[bytes, ...]
+    ) -> float | None:
+        """Judge what a client shows, whatever name it dialled. Raises: AccessError 401."""
+        scope = self._scope()
         client = scope.get(identity)
         if client is None:
             raise _refused(f"{identity} is not in the scope of this hub")
         if not scope.is_enabled(identity):
             raise _refused(f"{identity} is disabled")
-        if claim.token is None:
-            self._check_certificate(client, claim.certificates)
+        if token is None:
+            self._check_certificate(client, certificates)
             return None
-        return self._check_token(scope, client, claim.token)
+        return self._check_token(scope, client, token)
 
     def _check_token(self, scope: Scope, client: Client, text: str) -> float:
         identity = client.identity

@@ -27,6 +27,7 @@ from skerry.hub.cloud.link import CloudLink, Upstream
 from skerry.hub.cloud.pump import Pump
 from skerry.hub.desired import parse_desired
 from skerry.hub.errors import DesiredError
+from skerry.hub.methods import MethodsApi
 from skerry.hub.scope import Scope
 from skerry.hub.server import HubServer, ServerSettings
 from skerry.hub.store.store import Store
@@ -96,8 +97,9 @@ class Hub:
             clock=clock,
         )
         self._pump = Pump(store, self.clients.get, log)
+        methods = MethodsApi(settings.device_id, access, self._links)
         self.server = HubServer(
-            settings.server, context, self._backend, self._links, (), clock, log
+            settings.server, context, self._backend, self._links, methods.routes(), clock, log
         )
         self.clients.on_connected = self._connected
         self.clients.on_desired = self._desired
