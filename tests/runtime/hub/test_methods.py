@@ -89,8 +89,8 @@ def test_who_is_away_or_takes_no_methods_is_not_found(hub: EdgeHub) -> None:
 class Silent:
     """A client that never answers."""
 
-    identity = Identity("leaf")
-    expires_at = None
+    identity: Identity = Identity("leaf")
+    expires_at: float | None = None
 
     def desired(self, version: int, patch: object) -> None: ...
 
