@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skerry.heads.errors import HeadError
+from skerry.heads.links import Links, NotSubscribedError
+from skerry.wire.identity import Identity
 
 MAX_PAYLOAD_BYTES = 128 * 1024
 MAX_NAME_CHARACTERS = 100
@@ -47,15 +49,30 @@ def parse_invocation(body: Mapping[str, object]) -> Invocation:
     )
 
 
-def answered(status: int, payload: bytes) -> dict[str, object]:
-    """Return the body of the answer to a call; a payload that is no JSON is told as text."""
-    found: object = None
-    if payload:
-        try:
-            found = json.loads(payload)
-        except (ValueError, RecursionError):
-            found = payload.decode(errors="replace")
-    return {"status": status, "payload": found}
+async def invoke(links: Links, target: Identity, wanted: Invocation) -> dict[str, object]:
+    """Call a client that is connected, or connects in time; returns the body of the answer.
+
+    Raises: NotSubscribedError for a client that cannot be called, TimeoutError with a message.
+    """
+    link = await links.wait_for(target, wanted.connect_seconds)
+    if link is None:
+        raise NotSubscribedError(f"{target} is not connected")
+    try:
+        status, payload = await link.call(wanted.name, wanted.payload, wanted.response_seconds)
+    except ConnectionError as error:
+        raise NotSubscribedError(f"{target} has disconnected") from error
+    except TimeoutError:
+        raise TimeoutError(f"{target} did not answer within {wanted.response_seconds} s") from None
+    return {"status": status, "payload": _read(payload)}
+
+
+def _read(payload: bytes) -> object:
+    if not payload:
+        return None
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return payload.decode(errors="replace")
 
 
 def _seconds(body: Mapping[str, object], name: str, allowed: range, default: int) -> int:

@@ -10,7 +10,7 @@ from skerry.heads.invocation import (
     CALLER_HEADER,
     Invocation,
     InvocationError,
-    answered,
+    invoke,
     parse_invocation,
 )
 from skerry.heads.links import Links, NotSubscribedError
@@ -41,17 +41,12 @@ class MethodsApi:
         """Call a client that is connected, or connects in time."""
         self._check_caller(request)
         wanted, target = _invocation(request), Identity(device_id, module_id)
-        link = await self._links.wait_for(target, wanted.connect_seconds)
-        if link is None:
-            raise AccessError(_NOT_FOUND, f"{target} is not connected to this hub")
         try:
-            found = await link.call(wanted.name, wanted.payload, wanted.response_seconds)
-        except (NotSubscribedError, ConnectionError) as error:
-            raise AccessError(_NOT_FOUND, f"{target} takes no direct methods now") from error
+            return Answer.json(await invoke(self._links, target, wanted))
+        except NotSubscribedError as error:
+            raise AccessError(_NOT_FOUND, str(error)) from error
         except TimeoutError as error:
-            waited = f"{target} did not answer within {wanted.response_seconds} s"
-            raise AccessError(_TIMEOUT, waited) from error
-        return Answer.json(answered(*found))
+            raise AccessError(_TIMEOUT, str(error)) from error
 
     def _check_caller(self, request: Request) -> None:
         named = request.headers.get(CALLER_HEADER, "")

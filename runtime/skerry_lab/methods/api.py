@@ -9,7 +9,7 @@ from skerry.heads.invocation import (
     CALLER_HEADER,
     Invocation,
     InvocationError,
-    answered,
+    invoke,
     parse_invocation,
 )
 from skerry.heads.links import Links, NotSubscribedError
@@ -38,17 +38,12 @@ class MethodsApi:
     ) -> Answer:
         identity = Identity(device_id, module_id)
         wanted = await self._store.ado(lambda cloud: _admitted(cloud, request, identity))
-        link = await self._links.wait_for(identity, wanted.connect_seconds)
-        if link is None:
-            raise _not_online(identity)
         try:
-            found = await link.call(wanted.name, wanted.payload, wanted.response_seconds)
-        except (NotSubscribedError, ConnectionError) as error:
+            return Answer.json(await invoke(self._links, identity, wanted))
+        except NotSubscribedError as error:
             raise _not_online(identity) from error
         except TimeoutError as error:
-            waited = f"{identity} did not answer within {wanted.response_seconds} s"
-            raise HubError(504, "GatewayTimeout", waited) from error
-        return Answer.json(answered(*found))
+            raise HubError(504, "GatewayTimeout", str(error)) from error
 
 
 def _admitted(cloud: Cloud, request: Request, identity: Identity) -> Invocation:
