@@ -23,6 +23,7 @@ from skerry.wire.identity import Identity
 from skerry.wire.twins import MAX_BYTES, TwinError, check, diff, merge, size_bytes
 
 _KIND = "twin"
+_FIRST_SECONDS = 10.0
 _VERSION = "$version"
 _BAD, _TOO_LARGE = 400, 413
 
@@ -33,6 +34,9 @@ class Cloud(Protocol):
     @property
     def is_connected(self) -> bool:
         """Whether it can be asked now."""
+
+    async def tried(self, seconds: float) -> None:
+        """Wait until the first attempt to connect has an outcome, at most so long."""
 
     async def twin(self) -> dict[str, object]:
         """Return the client's twin. Raises: OfflineError, AccessError."""
@@ -86,6 +90,8 @@ class TwinKeeper:
 
     async def document(self, identity: Identity) -> Mapping[str, object]:
         """Return the twin as a client sees it: what it has reported stands, sent or not."""
+        if identity not in self._kept:  # a new client: the cloud's twin is worth a wait
+            await self._cloud(identity).tried(_FIRST_SECONDS)
         try:
             await self._read(identity)
         except OfflineError:

@@ -31,6 +31,8 @@ class Cloud:
     sent: list[Mapping[str, object]] = field(default_factory=list)
     refuses: bool = False
 
+    async def tried(self, seconds: float) -> None: ...
+
     async def twin(self) -> dict[str, object]:
         if not self.is_connected:
             raise OfflineError("away")

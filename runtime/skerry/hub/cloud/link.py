@@ -118,6 +118,7 @@ class CloudLink:
         self._published: dict[int, asyncio.Future[None]] = {}
         self._asked: dict[str, asyncio.Future[tuple[int, int | None, bytes]]] = {}
         self._ids = itertools.count(1)
+        self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
 
@@ -131,6 +132,12 @@ class CloudLink:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def tried(self, seconds: float) -> None:
+        """Wait until the first attempt to connect has an outcome, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._tried.wait()
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Send a message, QoS 1. Raises: OfflineError when it may not have arrived."""
@@ -270,6 +277,7 @@ class CloudLink:
                 granted.discard(packet_id)
                 if not granted and not self.is_connected:
                     self.is_connected, self.problem = True, ""
+                    self._tried.set()
                     self._told.connected(self.identity)
             case Acknowledged(packet_id):
                 future = self._published.pop(packet_id, None)
@@ -340,6 +348,7 @@ class CloudLink:
                     future.exception()  # nobody may be waiting any more
 
     def _tell(self, reason: str) -> None:
+        self._tried.set()
         if reason != self.problem:
             self.problem = reason
             self._log.warning("cloud not reached", client=str(self.identity), reason=reason)
