@@ -50,24 +50,6 @@ def test_a_connection_is_renewed_before_its_token_ends(lab: Lab, tmp_path: Path)
         assert bodies == [str(n) for n in range(sent)]
 
 
-def test_who_the_cloud_refuses_does_not_stop_others(lab: Lab, tmp_path: Path) -> None:
-    """Its messages wait; they go when the cloud takes it again."""
-    with EdgeHub(tmp_path / "hub", lab) as hub:
-        hub.until_ready()
-        module = Identity("edge", "a")
-        lab.store.do(lambda cloud: cloud.registry.delete_module("edge", "a"))
-        for identity in (module, LEAF):
-            with hub.device(identity) as client:
-                assert client.connect().code == 0
-                client.publish(events_topic(identity.device_id, identity.module_id), b"1")
-        until(lambda: len(arrived(lab)) == 1, "the other's message has arrived")
-        assert arrived(lab)[0].telemetry.identity == LEAF
-        refused = hub.hub.clients.get(module)
-        until(lambda: refused.problem, "the hub knows why")
-        assert "not authorized" in refused.problem
-        assert not refused.is_connected
-
-
 def test_without_a_connection_everything_is_told_at_once(lab: Lab, tmp_path: Path) -> None:
     """Nobody waits for a cloud that is away."""
     with EdgeHub(tmp_path / "hub", lab) as hub:
