@@ -19,7 +19,7 @@ from skerry.base.clock import SystemClock
 from skerry.base.https import HttpsClient, trust_context
 from skerry.base.log import get_logger
 from skerry.heads.tls import server_context
-from skerry.hub.cloud.link import Token, Upstream
+from skerry.hub.cloud.link import Upstream
 from skerry.hub.cloud.scope_pages import fetch_scope
 from skerry.hub.hub import Hub, HubSettings
 from skerry.hub.scope import Scope
@@ -27,6 +27,7 @@ from skerry.hub.server import ServerSettings
 from skerry.hub.store.model import StoreSettings
 from skerry.hub.store.store import Store
 from skerry.wire.identity import Identity
+from skerry.wire.sas import FreshToken
 from skerry_lab.registry.model import Module
 from skerry_lab.server import Lab
 
@@ -196,11 +197,11 @@ class EdgeHub:
         finally:
             store.close()
 
-    async def _token(self) -> Token:
+    async def _token(self) -> FreshToken:
         now = self.clock.now().timestamp()
         audience = f"{self.hub_name}/devices/{DEVICE}/modules/$edgeHub"
         text = make_token(audience, self.keys[HUB], now + self.token_seconds)
-        return Token(text, now + self.token_seconds / 2)
+        return FreshToken(text, now + self.token_seconds / 2)
 
     async def _scope(self) -> Scope:
         token = (await self._token()).text

@@ -18,7 +18,7 @@ from skerry.base.clock import SystemClock
 from skerry.base.https import HttpsClient, trust_context
 from skerry.base.log import get_logger
 from skerry.heads.tls import bound_buffers, server_context
-from skerry.hub.cloud.link import Token, Upstream
+from skerry.hub.cloud.link import Upstream
 from skerry.hub.cloud.scope_pages import fetch_scope
 from skerry.hub.errors import OfflineError
 from skerry.hub.hub import Hub, HubSettings
@@ -27,6 +27,7 @@ from skerry.hub.server import ServerSettings
 from skerry.hub.store.model import StoreSettings
 from skerry.hub.store.store import Store
 from skerry.wire.identity import Identity
+from skerry.wire.sas import FreshToken
 
 DEVICE = "edge"
 _TOKEN_SECONDS = 3600.0
@@ -49,13 +50,13 @@ class Cloud:
             lambda: ssl.create_default_context(cadata=self._root),
         )
 
-    async def token(self) -> Token:
+    async def token(self) -> FreshToken:
         if not self._key:
             raise OfflineError("there is no cloud")
         now = SystemClock().now().timestamp()
         audience = f"{self._hub}/devices/{DEVICE}/modules/$edgeHub"
         text = make_token(audience, self._key, now + _TOKEN_SECONDS)
-        return Token(text, now + _TOKEN_SECONDS / 2)
+        return FreshToken(text, now + _TOKEN_SECONDS / 2)
 
     async def scope(self) -> Scope:
         token = (await self.token()).text

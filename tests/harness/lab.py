@@ -23,6 +23,7 @@ from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
 from skerry_lab.database import migrate
 from skerry_lab.dps.service import DpsSettings
 from skerry_lab.errors import ApiError
+from skerry_lab.messages.model import MessageSettings
 from skerry_lab.store import LabRegistry, Store
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -182,7 +183,22 @@ def _dump(body: object) -> bytes:
 
 def memory_cloud() -> tuple[Cloud, sqlite3.Connection]:
     """Return a lab in memory, for one thread; its connection is in no transaction."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    return _cloud_on(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def file_cloud(
+    path: Path, messages: MessageSettings | None = None
+) -> tuple[Cloud, sqlite3.Connection]:
+    """Open a lab as its database's thread does, in this thread, which may be killed."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    return _cloud_on(connection, messages)
+
+
+def _cloud_on(
+    connection: sqlite3.Connection, messages: MessageSettings | None = None
+) -> tuple[Cloud, sqlite3.Connection]:
     connection.row_factory = sqlite3.Row
     migrate(connection, SCHEMAS)
     cloud = open_cloud(
@@ -192,6 +208,7 @@ def memory_cloud() -> tuple[Cloud, sqlite3.Connection]:
         names=Names(HUB),
         wrap=make_import_blob,
         settings=DpsSettings(),
+        messages=messages,
     )
     return cloud, connection
 

@@ -1,7 +1,7 @@
 """A module that acknowledges what comes to its inputs, as fast as it can, and counts it.
 
-Argument: JSON of {"port", "root", "token"}. Writes a line when it listens, and the count at the end
-of its standard input.
+Argument: JSON of {"port", "root", "token", "filter"}. Writes a line when it listens, and the count
+at the end of its standard input.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ async def main(asked: dict[str, Any]) -> None:
     )
     name = user_name("hub", "edge/sink", "2021-04-12")
     writer.write(encode(Connect("edge/sink", name, asked["token"].encode())))
-    writer.write(encode(Subscribe(1, (("devices/edge/modules/sink/inputs/#", 1),))))
+    writer.write(encode(Subscribe(1, ((asked["filter"], 1),))))
     count, packets = 0, Reader()
 
     async def take() -> None:

@@ -87,10 +87,22 @@ def running(folder: Path, publishers: int) -> Iterator[Scene]:
     }
     with program(HUB, asked) as process:
         port = int(line(process))
-        sink = {"port": port, "root": str(folder / "root.pem"), "token": token("edge/sink")}
-        with program(HERE / "hub_sink.py", sink) as module:
-            assert line(module) == "listens"
+        with listening(folder, port, "devices/edge/modules/sink/inputs/#"):
             yield Scene(folder, port, process.pid)
+
+
+@contextmanager
+def listening(folder: Path, port: int, text: str) -> Iterator[None]:
+    """Have a program take all that comes by a topic filter."""
+    asked = {
+        "port": port,
+        "root": str(folder / "root.pem"),
+        "token": token("edge/sink"),
+        "filter": text,
+    }
+    with program(HERE / "hub_sink.py", asked) as process:
+        assert line(process) == "listens"
+        yield
 
 
 def write_certificate(folder: Path) -> Path:
@@ -135,7 +147,10 @@ def test_from_publisher_to_module(tmp_path: Path, record: Record, publishers: in
             interval = publishers / PACED_PER_SECOND
             found = load(folder, scene.port, publishers, 1, interval)
             paced.append(1000 * found["p99"])
-        with mosquitto(folder, folder / "client.pem") as port:
+        with (
+            mosquitto(folder, folder / "client.pem") as port,
+            listening(folder, port, "devices/+/messages/events/#"),
+        ):
             others.append(load(folder, port, publishers, WINDOW, 0.0)["rate"])
     named = f"hub: {publishers} publishers to a module"
     record(summarise(f"{named}, synced", rates, "1/s", peers=others))

@@ -27,6 +27,7 @@ from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.base.log import Logger
 from skerry.wire.mqtt import Connect
+from skerry.wire.sas import FreshToken
 from skerry.wire.topics import user_name
 
 API_VERSION = "2021-04-12"
@@ -56,14 +57,6 @@ class HubSettings:
     product: str = ""
 
 
-@dataclass(frozen=True)
-class Token:
-    """A signed token and when a new one is wanted, in seconds since 1970."""
-
-    text: str
-    renew_at: float
-
-
 Methods = Callable[[str, bytes], tuple[int, bytes]]
 """Runs a direct method: name and payload to status and payload; may take its time."""
 
@@ -75,7 +68,7 @@ class HubLink:
         self,
         settings: HubSettings,
         *,
-        token: Callable[[float], Token],
+        token: Callable[[float], FreshToken],
         trust: Callable[[], ssl.SSLContext],
         methods: Methods,
         changed: Callable[[], None],
@@ -159,7 +152,7 @@ class HubLink:
             session.close()
             self._send(stream, session)
 
-    def _serve(self, stream: Stream, session: HubSession, token: Token) -> None:
+    def _serve(self, stream: Stream, session: HubSession, token: FreshToken) -> None:
         offset = self._offset()
         while not self._stopping.is_set():
             now = self._clock.monotonic()
@@ -180,7 +173,7 @@ class HubLink:
                     self._call(session, call)
             self._look_at(session)
 
-    def _connect(self, token: Token) -> Connect:
+    def _connect(self, token: FreshToken) -> Connect:
         settings = self._settings
         client_id = f"{settings.device_id}/{settings.module_id}"
         name = user_name(settings.hub_name, client_id, API_VERSION, settings.product)

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from skerry.agent.errors import AgentError
-from skerry.agent.hub import Token
 from skerry.base.client import ServiceClient
 from skerry.base.https import trust_context
 from skerry.wire import sas
@@ -25,7 +24,7 @@ class WorkloadClient:
         self._service = ServiceClient(socket_path, api_version, _TIMEOUT_SECONDS)
         self._path = f"/modules/{quote(module_id, safe='')}/genid/{quote(generation_id, safe='')}"
 
-    def token(self, audience: str, now: float) -> Token:
+    def token(self, audience: str, now: float) -> sas.FreshToken:
         """Sign a token for an audience such as `hub/devices/d/modules/m`; renewed at half its life.
 
         Raises: AgentError for an answer of another shape.
@@ -42,7 +41,7 @@ class WorkloadClient:
             signature = base64.b64decode(str(digest), validate=True)
         except binascii.Error as error:
             raise AgentError("edged signed with what is not base64") from error
-        return Token(sas.token(resource, signature, expiry), now + TOKEN_SECONDS / 2)
+        return sas.FreshToken(sas.token(resource, signature, expiry), now + TOKEN_SECONDS / 2)
 
     def trust(self) -> ssl.SSLContext:
         """Return a TLS context that trusts the system's roots and the device's trust bundle.

@@ -1,7 +1,7 @@
 """The device's scope: which devices and modules this hub answers for, and how they prove it.
 
-A value, as the cloud's scope routes (azure-iot-edge.md §6.6) or config.toml give it; the hub keeps
-it, encrypted, so that a device that starts with no network knows its clients.
+A value, as the cloud's scope routes (azure-iot-edge.md §6.6) give it; the hub keeps it, with its
+keys, in its own folder, so that a device that starts with no network knows its clients.
 """
 
 import base64

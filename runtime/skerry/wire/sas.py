@@ -50,6 +50,14 @@ class SasToken:
         return float(self.expiry)
 
 
+@dataclass(frozen=True)
+class FreshToken:
+    """A signed token and when a new one is wanted, in seconds since 1970."""
+
+    text: str
+    renew_at: float
+
+
 def audience(text: str) -> str:
     """Encode an audience as identityd's tokens carry it: lower case, slashes kept.
 

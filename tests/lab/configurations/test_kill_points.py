@@ -6,34 +6,18 @@ from pathlib import Path
 import pytest
 
 from harness.kill_points import kill_at_every_write
-from harness.lab import HUB, SetClock
+from harness.lab import file_cloud
 from harness.lab_fleet import device_content, edge_content
-from skerry.base.log import get_logger
 from skerry.wire.identity import Identity
-from skerry.wire.tpm_credential import make_import_blob
-from skerry_lab.cloud import SCHEMAS, Cloud, Names, open_cloud
-from skerry_lab.database import migrate
-from skerry_lab.dps.service import DpsSettings
+from skerry_lab.cloud import Cloud
 from skerry_lab.registry.model import Authentication, AuthType, Device
 
 DEVICES = ("a", "b", "c")
 
 
 def opened(path: Path) -> tuple[Cloud, sqlite3.Connection]:
-    """Open a lab as its database's thread does, in this thread, which is the one that is killed."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-    migrate(connection, SCHEMAS)
-    cloud = open_cloud(
-        connection,
-        clock=SetClock(),
-        log=get_logger("lab"),
-        names=Names(HUB),
-        wrap=make_import_blob,
-        settings=DpsSettings(),
-    )
+    """Open a lab that sweeps one device a step."""
+    cloud, connection = file_cloud(path)
     cloud.targeting.step_devices = 1
     return cloud, connection
 

@@ -30,7 +30,7 @@ for n in range(FACTS["count"]):
     client.send_message(Message(str(n)))
 say({"twin": twin["desired"]["$version"]})
 while "rate" not in str(patch := patches.get()):
-    continue  # a first one may be empty
+    continue  # the SDK itself tells of the twin that it reads when it connects
 say({"patch": patch})
 said = messages.get()
 assert isinstance(said, Message)

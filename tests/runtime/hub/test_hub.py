@@ -109,7 +109,7 @@ def test_strangers_are_not_served(hub: EdgeHub) -> None:
         assert client.connect().code == 5
 
 
-def test_a_device_that_is_disabled_has_to_go(lab: Lab, hub: EdgeHub) -> None:
+def test_a_device_that_is_deleted_has_to_go(lab: Lab, hub: EdgeHub) -> None:
     """When the scope is read again."""
     with hub.device(LEAF) as client:
         assert client.connect().code == 0

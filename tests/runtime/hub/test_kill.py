@@ -1,6 +1,7 @@
 """The hub under kill -9 while clients talk to it: what was acknowledged reaches the cloud."""
 
 import base64
+import gc
 import json
 import os
 import random
@@ -110,6 +111,8 @@ def all_of(lab: Lab, identity: Identity, numbers: list[int]) -> None:
     until(lambda: wanted <= set(in_order(lab, identity)), f"all of {identity} has arrived")
 
 
+# Python's ssl leaves a socket to the collector whose peer went between connect and handshake.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_acknowledged_is_lost(tmp_path: Path, counts: Counts) -> None:
     """And each client's messages arrive in their order, killed when it may."""
     rounds = counts.of("hub: kill -9 under load", reduced=8, full=1000)
@@ -157,3 +160,4 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, counts: Counts) -> None:
             found = in_order(lab, identity)
             assert found == sorted(found)
             assert len(sender.acknowledged) > 2 * rounds
+    gc.collect()  # those sockets, here and not in a test that knows nothing of them

@@ -45,7 +45,7 @@ def _run(appliance: Appliance, network: str) -> Mapping[str, Any]:
         appliance.engine().describe_image(image)
     except EngineNotFoundError as problem:
         raise _NoImageError(
-            f'the image {image} is not on this device; add "diagnostics" to [containers] preload'
+            f"the image {image} is not on this device; name one with --diagnostics-image-name"
         ) from problem
     body = {
         "Image": image,

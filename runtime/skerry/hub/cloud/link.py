@@ -28,6 +28,7 @@ from skerry.hub.errors import AccessError, OfflineError
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import Connect, MqttError, Publish
 from skerry.wire.mqtt_client import Acknowledged, Client, Event, Granted, Opened, Received
+from skerry.wire.sas import FreshToken
 from skerry.wire.topics import (
     DESIRED,
     METHODS,
@@ -55,14 +56,6 @@ _NO_CONTENT = 204
 
 
 @dataclass(frozen=True)
-class Token:
-    """A signed token and when a new one is wanted, in seconds since 1970."""
-
-    text: str
-    renew_at: float
-
-
-@dataclass(frozen=True)
 class Upstream:
     """Where the cloud is and who this hub is there. `host` is dialled, `hub_name` is its name."""
 
@@ -70,7 +63,7 @@ class Upstream:
     port: int
     hub_name: str
     device_id: str
-    token: Callable[[], Awaitable[Token]]
+    token: Callable[[], Awaitable[FreshToken]]
     trust: Callable[[], ssl.SSLContext]
     product: str = ""
 
@@ -253,7 +246,7 @@ class CloudLink:
         client.disconnect()
         self._flush()
 
-    def _connect(self, token: Token) -> Connect:
+    def _connect(self, token: FreshToken) -> Connect:
         upstream, client_id = self._upstream, str(self.identity)
         actor = upstream.device_id
         is_own = self.identity == Identity(actor, "$edgeHub")

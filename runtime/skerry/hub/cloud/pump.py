@@ -3,8 +3,9 @@
 Invariants
 - A message leaves the queue when the cloud has acknowledged it; what was under way when a
   connection ended is given back and goes again, in order for its client.
-- At most `_WINDOW` messages are under way. Those of a client whose connection does not stand are
-  held back with a limit of their own, so that one refused client does not stop the others for ever.
+- At most `_WINDOW` messages are under way, and as many are held for clients whose connections do
+  not stand. While that many are held nothing new is taken, so a client that the cloud refuses for
+  good can hold up the others.
 """
 
 import asyncio
