@@ -1,18 +1,21 @@
 """The first layer: which packages, from where, and what must not stay of the build host."""
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from skerry_factory.bootstrap import (
     BOOT_PACKAGES,
+    DPKG_OPTIONS,
     default_sources,
     empty_folders,
     plan_bootstrap,
     remove_from,
     role_packages,
 )
+from skerry_factory.deb import data_tree
 from skerry_factory.definition import Definition, find_definition
 from skerry_factory.errors import FactoryError
 from skerry_factory.paths import Checkout
@@ -33,6 +36,20 @@ def test_packages_of_boot_definition_and_roles_are_one_list(
     own = replace(definition, packages=("chrony",), roles=("clock",))
     plan = plan_bootstrap(own, Checkout(tmp_path), None)
     assert plan.packages == tuple(sorted({*BOOT_PACKAGES, "chrony", "tzdata"}))
+
+
+def test_no_file_of_the_runtime_is_left_out() -> None:
+    """dpkg takes the last option that matches; `*` stands for slashes, too."""
+    left_out = []
+    for path in data_tree(Checkout.of_package().root / "runtime"):
+        matching = [
+            kind
+            for kind, _, pattern in (option.partition("=") for option in DPKG_OPTIONS)
+            if fnmatchcase(f"/{path}", pattern)
+        ]
+        if matching[-1:] == ["path-exclude"]:
+            left_out.append(path)
+    assert left_out == []
 
 
 def test_dependencies_of_the_runtime_are_among_them(definition: Definition) -> None:
