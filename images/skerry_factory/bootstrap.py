@@ -38,6 +38,7 @@ BOOT_PACKAGES = (
 
 DPKG_OPTIONS = (
     "path-exclude=/usr/share/man/*",
+    "path-include=/usr/share/man/man1",  # dpkg does not make an excluded folder for a file in it
     "path-include=/usr/share/man/man1/skerry*",
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/doc/*",
