@@ -204,12 +204,14 @@ def test_everyone_builds_the_same_bytes(
     """An account without rights builds what root builds, from nothing."""
     own = house / "unprivileged"
     own.mkdir()
+    # A name of its own: a run that was killed leaves its account behind.
+    name = f"skerry-builder-{os.getpid()}"
     try:
-        subprocess.run(["useradd", "--no-create-home", "skerry-builder"], check=True)
-        subprocess.run(["usermod", "--add-subuids", "900000-965535", "skerry-builder"], check=True)
-        subprocess.run(["usermod", "--add-subgids", "900000-965535", "skerry-builder"], check=True)
-        shutil.chown(own, "skerry-builder", "skerry-builder")
-        command = ["setpriv", "--reuid", "skerry-builder", "--regid", "skerry-builder"]
+        subprocess.run(["useradd", "--no-create-home", name], check=True)
+        subprocess.run(["usermod", "--add-subuids", "900000-965535", name], check=True)
+        subprocess.run(["usermod", "--add-subgids", "900000-965535", name], check=True)
+        shutil.chown(own, name, name)
+        command = ["setpriv", "--reuid", name, "--regid", name]
         command += ["--init-groups", "env", "-i", f"HOME={own}", "PATH=/usr/bin:/bin"]
         command += [sys.executable, "-c", RUN]
         command += [str(house / "checkout"), str(own / "out"), str(own / "cache")]
@@ -219,9 +221,9 @@ def test_everyone_builds_the_same_bytes(
         assert done.returncode == 0, done.stderr
         mine = build().raw
         assert subprocess.run(["cmp", own / "out/small.raw", mine]).returncode == 0
-        assert (own / "out/small.raw").owner() == "skerry-builder"
+        assert (own / "out/small.raw").owner() == name
     finally:
-        subprocess.run(["userdel", "skerry-builder"], check=False)
+        subprocess.run(["userdel", name], check=False)
         shutil.rmtree(own)
 
 
