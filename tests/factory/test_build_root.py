@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.accounts import account, becoming
 from skerry_factory.build import BuildResult, build_image
 from skerry_factory.definition import load_definition
 from skerry_factory.errors import FactoryError
@@ -204,26 +205,20 @@ def test_everyone_builds_the_same_bytes(
     """An account without rights builds what root builds, from nothing."""
     own = house / "unprivileged"
     own.mkdir()
-    # A name of its own: a run that was killed leaves its account behind.
-    name = f"skerry-builder-{os.getpid()}"
     try:
-        subprocess.run(["useradd", "--no-create-home", name], check=True)
-        subprocess.run(["usermod", "--add-subuids", "900000-965535", name], check=True)
-        subprocess.run(["usermod", "--add-subgids", "900000-965535", name], check=True)
-        shutil.chown(own, name, name)
-        command = ["setpriv", "--reuid", name, "--regid", name]
-        command += ["--init-groups", "env", "-i", f"HOME={own}", "PATH=/usr/bin:/bin"]
-        command += [sys.executable, "-c", RUN]
-        command += [str(house / "checkout"), str(own / "out"), str(own / "cache")]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS
-        )
-        assert done.returncode == 0, done.stderr
-        mine = build().raw
-        assert subprocess.run(["cmp", own / "out/small.raw", mine]).returncode == 0
-        assert (own / "out/small.raw").owner() == name
+        with account("900000-965535") as name:
+            shutil.chown(own, name, name)
+            command = [*becoming(name), "env", "-i", f"HOME={own}", "PATH=/usr/bin:/bin"]
+            command += [sys.executable, "-c", RUN]
+            command += [str(house / "checkout"), str(own / "out"), str(own / "cache")]
+            done = subprocess.run(
+                command, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS
+            )
+            assert done.returncode == 0, done.stderr
+            mine = build().raw
+            assert subprocess.run(["cmp", own / "out/small.raw", mine]).returncode == 0
+            assert (own / "out/small.raw").owner() == name
     finally:
-        subprocess.run(["userdel", name], check=False)
         shutil.rmtree(own)
 
 

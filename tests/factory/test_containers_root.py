@@ -10,24 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from harness.accounts import account, becoming
+
 pytestmark = pytest.mark.root
 
-USER = "skerry-container-test"
 BUILD_SECONDS = 600
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that everyone may enter, and an account with sub-ids and nothing else."""
+    """A folder that everyone may enter."""
     made = Path(tempfile.mkdtemp(prefix="skerry-container-test-"))
     made.chmod(0o755)
-    subprocess.run(["useradd", "--no-create-home", USER], check=True)
     try:
-        for option in ("--add-subuids", "--add-subgids"):
-            subprocess.run(["usermod", option, "970000-1035535", USER], check=True)
         yield made
     finally:
-        subprocess.run(["userdel", USER], check=False)
         shutil.rmtree(made)
 
 
@@ -48,8 +45,8 @@ def test_everyone_builds_the_same_images(folder: Path) -> None:
     mine, theirs = folder / "root", folder / "user"
     for home in (mine, theirs):
         home.mkdir()
-    shutil.chown(theirs, USER, USER)
-    become = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]
-    assert build(theirs, *become) == build(mine)
-    assert (theirs / "out/agent.tar").owner() == USER
+    with account("970000-1035535") as name:
+        shutil.chown(theirs, name, name)
+        assert build(theirs, *becoming(name)) == build(mine)
+        assert (theirs / "out/agent.tar").owner() == name
     assert not list(theirs.glob("cache/making/*"))
