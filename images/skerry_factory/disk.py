@@ -1,4 +1,4 @@
-"""Assembles the disk of an image: four file systems behind a partition table, then its formats.
+"""Assembles the disk of an image: four file systems behind a partition table.
 
     1 MiB    1 esp    FAT32   boot loader, unified kernel image
              2 root-a ext4    the OS
@@ -6,27 +6,20 @@
              4 data   ext4    what outlives a slot; grows at first boot
     last MiB backup of the partition table
 
-All files are written in a folder beside the final ones and renamed when they are whole.
+The files have no name that anybody looks for until they are whole; see output.py.
 """
 
-import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from skerry_factory.cache import digest_of_file, remove_tree
-from skerry_factory.command import run_command
+from skerry_factory.cache import remove_tree
 from skerry_factory.definition import ESP_BYTES, SEED_BYTES, Definition
 from skerry_factory.epoch import derived_uuid, volume_id
 from skerry_factory.errors import FactoryError
 from skerry_factory.filesystems import (
     copy_sparse,
-    digest_of_sparse,
     make_ext4,
     make_fat,
     make_sparse,
@@ -41,18 +34,8 @@ from skerry_factory.gpt import (
     write_table,
 )
 
-BUILDING = ".building-"
 LOADER_CONFIG = "timeout 0\neditor no\n"
 FREE_ROOT_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Output:
-    """One finished file, still in the folder of the build."""
-
-    path: Path
-    format: str
-    sha256: str
 
 
 def plan_partitions(definition: Definition) -> list[Partition]:
@@ -101,47 +84,6 @@ def write_disk(definition: Definition, tree: FinishedTree, boot: Path, work: Pat
         list(pool.map(lambda part: writers[part.name](part), partitions))
     write_table(disk, derived_uuid(definition.id, "disk"), partitions)
     return disk
-
-
-def write_formats(definition: Definition, disk: Path) -> list[Output]:
-    """Make the other formats from the raw disk; digest and conversion run side by side."""
-    with ThreadPoolExecutor() as pool:
-        raw_digest = pool.submit(digest_of_sparse, disk)
-        outputs = []
-        if "qcow2" in definition.formats:
-            qcow2 = disk.with_suffix(".qcow2")
-            # one coroutine: the order of the clusters, and so the bytes, is that of the disk
-            convert = ["qemu-img", "convert", "-m", "1", "-f", "raw", "-O", "qcow2"]
-            run_command([*convert, str(disk), str(qcow2)])
-            outputs.append(Output(qcow2, "qcow2", digest_of_file(qcow2)))
-        outputs.insert(0, Output(disk, "raw", raw_digest.result()))
-    return outputs
-
-
-@contextmanager
-def building_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder in `out` for half-made files; removes it, and those of killed builds."""
-    out.mkdir(parents=True, exist_ok=True)
-    for leftover in out.glob(f"{BUILDING}*"):
-        remove_tree(leftover)
-    folder = out / f"{BUILDING}{secrets.token_hex(4)}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        remove_tree(folder)
-
-
-def publish(outputs: list[Output], manifest: Mapping[str, object], out: Path) -> Path:
-    """Give the files their final names, the manifest last: with it the image is there."""
-    final = out / "manifest.json"
-    final.unlink(missing_ok=True)
-    for output in outputs:
-        output.path.replace(out / output.path.name)
-    temporary = outputs[0].path.parent / "manifest.json"
-    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
-    temporary.replace(final)
-    return final
 
 
 def _write_esp(definition: Definition, part: Partition, boot: Path, disk: Path) -> None:

@@ -91,10 +91,20 @@ def _content(tree: Path) -> Iterator[tuple[bool, Path]]:
 
 def copy_sparse(source: Path, target: Path, offset_bytes: int) -> None:
     """Copy the data of a sparse file into another one at an offset; holes stay holes."""
+    _copy_data(source, target, 0, source.stat().st_size, offset_bytes)
+
+
+def copy_sparse_range(source: Path, target: Path, start_bytes: int, size_bytes: int) -> None:
+    """Copy a range of a sparse file to the start of another one; holes stay holes."""
+    _copy_data(source, target, start_bytes, start_bytes + size_bytes, -start_bytes)
+
+
+def _copy_data(source: Path, target: Path, first: int, last: int, shift: int) -> None:
     with source.open("rb") as reader, target.open("r+b") as writer:
         for start, end, is_data in _extents(reader.fileno()):
-            if is_data:
-                _copy_range(reader.fileno(), writer.fileno(), start, end, offset_bytes)
+            start, end = max(start, first), min(end, last)
+            if is_data and start < end:
+                _copy_range(reader.fileno(), writer.fileno(), start, end, shift)
 
 
 def digest_of_sparse(file: Path) -> str:

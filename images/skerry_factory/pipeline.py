@@ -16,21 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from skerry_factory import __version__
+from skerry_factory.archive import TAR, write_tree
 from skerry_factory.bootstrap import Bootstrap, bootstrap, default_sources, plan_bootstrap
-from skerry_factory.cache import Cache, digest_of_files, exclusive, key_of
+from skerry_factory.cache import Cache, digest_of_file, digest_of_files, exclusive, key_of
 from skerry_factory.definition import Definition, load_definition
-from skerry_factory.disk import (
-    Output,
-    building_folder,
-    kernel_command_line,
-    plan_partitions,
-    publish,
-    write_disk,
-    write_formats,
-)
+from skerry_factory.disk import kernel_command_line, plan_partitions, write_disk
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
-from skerry_factory.finish import finished_tree
+from skerry_factory.finish import FinishedTree, finished_tree
+from skerry_factory.formats import Disk, write_formats
 from skerry_factory.initramfs import build_kernel_image
+from skerry_factory.output import Output, building_folder, publish
 from skerry_factory.packages import installed_packages
 from skerry_factory.parts import BuildParts, build_parts
 from skerry_factory.paths import Checkout
@@ -207,15 +202,24 @@ def _finish(
             step.waits_for("the check that nothing unique or secret is left")
             with finished_tree(layers, work, definition, apt_sources) as tree:
                 step.waits_for("the file systems")
-                disk = write_disk(definition, tree, boot, building)
+                raw = write_disk(definition, tree, boot, building)
+                archives = _archives(definition, tree, building)
                 packages = installed_packages(tree.root)
         with report.step("formats", ", ".join(definition.formats)) as step:
             step.waits_for("digests and conversion")
-            outputs = write_formats(definition, disk)
+            disk = Disk(raw, definition.id, plan_partitions(definition))
+            outputs = [*write_formats(disk, definition.formats), *archives]
             step.done_as(f"{len(packages)} packages, sha256 {outputs[0].sha256[:12]}…")
         manifest = _manifest(definition, parts, packages, outputs, inputs)
         publish(outputs, manifest, job.out)
     return {"packages": len(packages), "sha256": outputs[0].sha256}
+
+
+def _archives(definition: Definition, tree: FinishedTree, building: Path) -> list[Output]:
+    if TAR not in definition.formats:
+        return []
+    file = write_tree(tree, building / f"{definition.id}.{TAR}")
+    return [Output(file, TAR, digest_of_file(file))]
 
 
 def _manifest(

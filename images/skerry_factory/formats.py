@@ -1,0 +1,107 @@
+"""The formats of an image, each made from the raw disk; the same disk gives the same bytes.
+
+    raw      the disk itself, sparse; always made
+    raw.zst  compressed with zstd, and raw.bmap beside it: what a writer may leave out (bmap.py)
+    qcow2    QEMU, libvirt
+    vhdx     Hyper-V
+    vmdk     VMware: stream-optimised, as its importers want it
+    tar      the files without a disk (archive.py)
+
+qemu-img puts random identifiers and its own version into vhdx and vmdk; they are replaced by such
+as follow from the definition.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_factory.bmap import write_bmap
+from skerry_factory.cache import digest_of_file
+from skerry_factory.command import run_command
+from skerry_factory.epoch import volume_id
+from skerry_factory.errors import FactoryError
+from skerry_factory.filesystems import digest_of_sparse
+from skerry_factory.gpt import Partition
+from skerry_factory.output import Output
+from skerry_factory.vhdx import settle_identifiers
+
+RAW = "raw"
+_DESCRIPTOR_AT, _DESCRIPTOR_BYTES = 512, 20 * 512
+_CONTENT_ID = b"\nCID="
+_WINDOW_LOG = 27
+"""128 MiB: what every zstd unpacks without being told, at most."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A raw disk, of which definition it is, and where its file systems lie."""
+
+    path: Path
+    image_id: str
+    partitions: Sequence[Partition]
+
+
+Writer = Callable[[Disk], list[Path]]
+
+
+def write_formats(disk: Disk, formats: Sequence[str]) -> list[Output]:
+    """Make what is asked for, side by side; the raw disk is the first of the result."""
+    wanted = [name for name in WRITERS if name in formats]
+    with ThreadPoolExecutor() as pool:
+        raw = pool.submit(digest_of_sparse, disk.path)
+        made = [pool.submit(_write, name, disk) for name in wanted]
+        outputs = [output for each in made for output in each.result()]
+        return [Output(disk.path, RAW, raw.result()), *outputs]
+
+
+def _write(name: str, disk: Disk) -> list[Output]:
+    return [Output(path, path.suffix[1:], digest_of_file(path)) for path in WRITERS[name](disk)]
+
+
+def _qcow2(disk: Disk) -> list[Path]:
+    return [_converted(disk, "qcow2")]
+
+
+def _vhdx(disk: Disk) -> list[Path]:
+    file = _converted(disk, "vhdx")
+    settle_identifiers(file, disk.image_id)
+    return [file]
+
+
+def _vmdk(disk: Disk) -> list[Path]:
+    file = _converted(disk, "vmdk", "-o", "subformat=streamOptimized")
+    with file.open("r+b") as stream:
+        stream.seek(_DESCRIPTOR_AT)
+        at = stream.read(_DESCRIPTOR_BYTES).find(_CONTENT_ID)
+        if at < 0:
+            raise FactoryError(f"{file} has no content id; is this qemu-img newer than expected?")
+        stream.seek(_DESCRIPTOR_AT + at + len(_CONTENT_ID))
+        stream.write(volume_id(disk.image_id, "vmdk").encode())
+    return [file]
+
+
+def _compressed(disk: Disk) -> list[Path]:
+    packed = disk.path.with_name(f"{disk.path.name}.zst")
+    # not --single-thread: with workers, any number of them gives the same bytes
+    command = ["zstd", "-q", "-9", f"--long={_WINDOW_LOG}", "-T0", "-o", str(packed)]
+    run_command([*command, str(disk.path)])
+    block_map = disk.path.with_suffix(".bmap")
+    write_bmap(disk.path, disk.partitions, block_map)
+    return [packed, block_map]
+
+
+def _converted(disk: Disk, name: str, *options: str) -> Path:
+    file = disk.path.with_suffix(f".{name}")
+    # one coroutine: the order of the clusters, and so the bytes, is that of the disk
+    command = ["qemu-img", "convert", "-m", "1", "-f", "raw", "-O", name, *options]
+    run_command([*command, str(disk.path), str(file)])
+    return file
+
+
+WRITERS: dict[str, Writer] = {
+    "qcow2": _qcow2,
+    "vhdx": _vhdx,
+    "vmdk": _vmdk,
+    "raw.zst": _compressed,
+}
