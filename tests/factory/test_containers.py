@@ -245,11 +245,12 @@ def test_the_verb_builds_all_images_and_their_lock(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Paths on standard output, the display on standard error."""
-    bench.build(out=bench.folder / "elsewhere")
+    names = container_names(CHECKOUT)
+    bench.build(*names, out=bench.folder / "elsewhere")
     options = ["--cache", str(bench.cache), "--out", str(bench.out)]
     assert cli.run(["containers", *options]) == 0
     told = capsys.readouterr()
-    assert told.out.splitlines() == [str(bench.out / f"{name}.tar") for name in NAMES]
+    assert told.out.splitlines() == [str(bench.out / f"{name}.tar") for name in names]
     assert "containers" in told.err
     assert cli.run(["containers", "agent", "--output", "json", *options]) == 0
     data = json.loads(capsys.readouterr().out)

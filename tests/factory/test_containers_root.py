@@ -31,7 +31,8 @@ def folder() -> Iterator[Path]:
 def build(home: Path, *prefix: str) -> dict[str, str]:
     """Build all images from nothing below a folder; returns their digests."""
     command = [*prefix, "env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin", sys.executable, "-m"]
-    command += ["skerry_factory.cli", "containers", "base", "agent", "sample-sensor"]
+    command += ["skerry_factory.cli", "containers", "base", "agent", "diagnostics"]
+    command += ["sample-sensor"]
     command += ["--output=json", f"--out={home / 'out'}", f"--cache={home / 'cache'}"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS, check=False

@@ -67,6 +67,7 @@ class SomeEngine:
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     answer: tuple[int, str] = (0, "{}")
+    ran: list[Mapping[str, object]] = field(default_factory=list)
     trouble: EngineError | None = None
 
     def info(self) -> EngineInfo:
@@ -93,6 +94,7 @@ class SomeEngine:
 
     def run_once(self, body: Mapping[str, object], seconds: int) -> tuple[int, str]:
         self._fail()
+        self.ran.append(body)
         return self.answer
 
     def _fail(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.appliances import Machine, unit
 from skerry.check.checks.containers import DEFAULT_IMAGE
+from skerry.check.discover import all_checks
 from skerry.check.model import Result
 from skerry.workloads.model import AGENT
 
@@ -244,6 +245,23 @@ def test_what_is_well_is_well(machine: Machine, check_id: str, prepare: Plant) -
 def test_what_this_device_does_not_have_is_not_judged(machine: Machine, check_id: str) -> None:
     """Neither well nor bad."""
     assert machine.find(check_id).result is Result.IGNORED
+
+
+def test_the_diagnostics_container_has_no_rights(machine: Machine) -> None:
+    """Nothing to write to, no capability, little memory; one run tells all checks of a network."""
+    told(machine)
+    appliance = machine.appliance()
+    for check in all_checks():
+        if check.id in {"container-local-time", "connect-management-uri"}:
+            check.run(appliance)
+    (body,) = machine.engine.ran
+    host = body["HostConfig"]
+    assert isinstance(host, dict)
+    assert (host["ReadonlyRootfs"], host["CapDrop"], host["PidsLimit"]) == (True, ["ALL"], 32)
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert [mount["ReadOnly"] for mount in host["Mounts"]] == [True]
+    assert host["NetworkMode"] == "azure-iot-edge"
+    assert body["User"] == "13622:13622"
 
 
 def test_a_service_is_started_again(machine: Machine) -> None:

@@ -24,6 +24,17 @@ _DEFAULT_BRIDGE = "bridge"
 _MOUNT = "/run/skerry-mgmt.sock"
 
 
+_WITHOUT_RIGHTS: Mapping[str, object] = {
+    "ReadonlyRootfs": True,
+    "CapDrop": ["ALL"],
+    "SecurityOpt": ["no-new-privileges"],
+    "Memory": 64 << 20,
+    "PidsLimit": 32,
+    # the answer is read from the log, which not every driver gives back
+    "LogConfig": {"Type": "local"},
+}
+
+
 class _NoImageError(SkerryError):
     """The diagnostics image is not on this device."""
 
@@ -47,16 +58,17 @@ def _run(appliance: Appliance, network: str) -> Mapping[str, Any]:
         raise _NoImageError(
             f"the image {image} is not on this device; name one with --diagnostics-image-name"
         ) from problem
+    host: dict[str, object] = {"NetworkMode": network, **_WITHOUT_RIGHTS}
+    if network != _DEFAULT_BRIDGE:
+        socket = str(appliance.socket("edged"))
+        host["Mounts"] = [{"Type": "bind", "Source": socket, "Target": _MOUNT, "ReadOnly": True}]
+    # the agent's account: the management API answers no other in a container
     body = {
         "Image": image,
         "Cmd": _command(appliance, network),
         "User": "13622:13622",
-        "HostConfig": {"NetworkMode": network, "ReadonlyRootfs": True, "CapDrop": ["ALL"]},
+        "HostConfig": host,
     }
-    if network != _DEFAULT_BRIDGE:
-        socket = str(appliance.socket("edged"))
-        mount = {"Type": "bind", "Source": socket, "Target": _MOUNT, "ReadOnly": True}
-        body["HostConfig"] = {**body["HostConfig"], "Mounts": [mount]}  # type: ignore[dict-item]
     before = appliance.clock.now().timestamp()
     status, output = appliance.engine().run_once(body, _SECONDS)
     after = appliance.clock.now().timestamp()
