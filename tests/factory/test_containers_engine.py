@@ -110,6 +110,7 @@ def test_scanners_find_the_packages(engine: Moby, images: dict[str, ContainerIma
     [
         ("agent", 1, "environment variable IOTEDGE_MANAGEMENTURI is not set"),
         ("diagnostics", 2, "the following arguments are required: verb"),
+        ("hub", 1, "environment variable IOTEDGE_WORKLOADURI is not set"),
         ("sample-sensor", 2, "IOTEDGE_WORKLOADURI is not set"),
     ],
 )

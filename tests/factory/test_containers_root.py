@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.accounts import account, becoming
+from skerry_factory.container_definition import BASE, container_names
+from skerry_factory.paths import Checkout
 
 pytestmark = pytest.mark.root
 
@@ -31,8 +33,8 @@ def folder() -> Iterator[Path]:
 def build(home: Path, *prefix: str) -> dict[str, str]:
     """Build all images from nothing below a folder; returns their digests."""
     command = [*prefix, "env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin", sys.executable, "-m"]
-    command += ["skerry_factory.cli", "containers", "base", "agent", "diagnostics"]
-    command += ["sample-sensor"]
+    names = [BASE, *container_names(Checkout.of_package())]
+    command += ["skerry_factory.cli", "containers", *names]
     command += ["--output=json", f"--out={home / 'out'}", f"--cache={home / 'cache'}"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS, check=False

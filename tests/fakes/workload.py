@@ -43,12 +43,13 @@ class Authority:
     def pem(self) -> str:
         return _pem(self.certificate)
 
-    def issue(self, name: str, *, days: int = 1) -> tuple[str, str]:
-        """Return certificate and key of a client, both PEM."""
+    def issue(self, name: str, *, days: int = 1, server: bool = False) -> tuple[str, str]:
+        """Return certificate and key of a client or server, both PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
         builder = _builder(name, issuer, key.public_key(), days)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        used = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        usage = x509.ExtendedKeyUsage([used])
         certificate = builder.add_extension(usage, False).sign(self.key, hashes.SHA256())
         return _pem(certificate), _private_pem(key)
 
@@ -69,6 +70,8 @@ class FakeWorkload:
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     answers: dict[str, object] = field(default_factory=dict)
     signed: list[bytes] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
+    """Certificates of servers that were made."""
 
     @contextmanager
     def serving(self, socket_path: Path) -> Iterator[None]:
@@ -77,6 +80,9 @@ class FakeWorkload:
         router.add("GET", "/trust-bundle", self._trust_bundle)
         router.add("POST", "/modules/{name}/certificate/identity", self._identity)
         router.add("POST", "/modules/{name}/genid/{generation}/sign", self._sign)
+        certificate = "/modules/{name}/genid/{generation}/certificate/server"
+        router.add("POST", certificate, self._server)
+        router.add("GET", "/modules/{name}/deployment", self._deployment)
         listener = Listener("workload", bind_unix(socket_path, mode=0o600), router)
         server = Server([listener], clock=SystemClock(), log=get_logger("fake-workload"))
         thread = threading.Thread(target=server.run)
@@ -107,6 +113,27 @@ class FakeWorkload:
             "expiration": "2026-12-01T00:00:00Z",
         }
         return Response.json(answer, 201)
+
+    def _server(self, request: Request, name: str, generation: str) -> Response:
+        self._refuse("server")
+        if "server" in self.answers:
+            return Response.json(self.answers["server"], 201)
+        if (name, generation) != (self.module, self.generation):
+            raise HttpError(403, "forbidden")
+        asked = str(request.json_object()["commonName"])
+        certificate, key = self.authority.issue(asked, days=self.days, server=True)
+        self.served.append(certificate)
+        answer = {
+            "certificate": certificate + self.authority.pem,
+            "privateKey": {"type": "key", "bytes": key},
+            "expiration": (datetime.now(UTC) + self.days * _DAY).isoformat(),
+        }
+        return Response.json(answer, 201)
+
+    def _deployment(self, _request: Request, name: str) -> Response:
+        if "deployment" not in self.answers:
+            raise HttpError(404, f"there is no deployment for {name}")
+        return Response.json(self.answers["deployment"])
 
     def _sign(self, request: Request, name: str, generation: str) -> Response:
         self._refuse("sign")

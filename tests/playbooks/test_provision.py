@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "examples" / "config.toml"
-IMAGES = ("agent", "diagnostics", "sample-sensor")
+IMAGES = ("agent", "diagnostics", "hub", "sample-sensor")
 DELETED = "/etc/systemd/journald.conf.d/10-skerry.conf"
 CONFIGURED = "identity : Apply the configuration"
 

@@ -20,10 +20,8 @@ from skerry.agent.cloud import Cloud
 from skerry.agent.errors import AgentError
 from skerry.agent.figures import Figures
 from skerry.agent.hub import HubLink
-from skerry.agent.lines import log_to
 from skerry.agent.loop import Agent
 from skerry.agent.metered import MeteredEdged
-from skerry.agent.metrics_server import PORT, serve_metrics
 from skerry.agent.news import watch_news
 from skerry.agent.readiness import ReadinessWatch
 from skerry.agent.rollout import Rollout
@@ -33,6 +31,8 @@ from skerry.agent.transaction_store import TransactionStore
 from skerry.agent.upstream import hub_link
 from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
+from skerry.module.lines import log_to
+from skerry.module.metrics_server import PORT, serve_metrics
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _DEFAULT_STORAGE = "/var/lib/skerry-agent"

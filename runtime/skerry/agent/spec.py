@@ -5,6 +5,7 @@ by the device's name, so that `IOTEDGE_GATEWAYHOSTNAME` resolves inside modules.
 """
 
 import json
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from skerry.agent.model import HUB_MODULE, Wanted
 
 DIGEST_LABEL = "net.azure-devices.edge.configurationId"
 """The label by which an agent without memory knows what a container was made from."""
+
+HUB_VOLUME, HUB_STORAGE = "skerry-hub", "/var/lib/skerry-hub"
+"""Where the hub keeps what it has acknowledged: it outlives the container."""
 
 _PASSED = ("IOTEDGE_AUTHSCHEME", "IOTEDGE_APIVERSION", "IOTEDGE_DEVICEID", "IOTEDGE_IOTHUBHOSTNAME")
 _NAMES = (
@@ -103,15 +107,36 @@ def create_options(module: Wanted, surroundings: Surroundings) -> dict[str, obje
         **(labels if isinstance(labels, dict) else {}),
         DIGEST_LABEL: spec_digest(module),
     }
-    if module.name == HUB_MODULE and not _names_a_network(options):
+    if module.name == HUB_MODULE:
+        _complete_hub(module, options, surroundings)
+    return options
+
+
+def _complete_hub(module: Wanted, options: dict[str, object], surroundings: Surroundings) -> None:
+    """Give the hub its name on the network, and its volume unless the deployment says where."""
+    given = options.get("HostConfig")
+    host = dict(given) if isinstance(given, dict) else {}
+    if not _names_a_network(options):
         endpoint = {"Aliases": [surroundings.hostname]}
         options["NetworkingConfig"] = {"EndpointsConfig": {surroundings.network: endpoint}}
-        host = options.get("HostConfig")
-        options["HostConfig"] = {
-            **(host if isinstance(host, dict) else {}),
-            "NetworkMode": surroundings.network,
-        }
-    return options
+        host["NetworkMode"] = surroundings.network
+    if "StorageFolder" not in module.env and not any(map(_is_hub_storage, _targets(host))):
+        host["Binds"] = [*(host.get("Binds") or []), f"{HUB_VOLUME}:{HUB_STORAGE}"]
+    options["HostConfig"] = host
+
+
+def _is_hub_storage(target: str) -> bool:
+    return posixpath.normpath(target) == HUB_STORAGE
+
+
+def _targets(host: Mapping[str, object]) -> list[str]:
+    binds, mounts = host.get("Binds"), host.get("Mounts")
+    found = []
+    if isinstance(binds, list):
+        found += [str(bind).split(":")[1] for bind in binds if ":" in str(bind)]
+    if isinstance(mounts, list):
+        found += [str(mount.get("Target")) for mount in mounts if isinstance(mount, dict)]
+    return found
 
 
 def _names_a_network(options: Mapping[str, object]) -> bool:

@@ -18,10 +18,10 @@ from skerry.agent.methods import BuiltIn, Place
 from skerry.agent.model import AGENT_MODULE
 from skerry.agent.tasks import Tasks
 from skerry.agent.ways import ways_of
-from skerry.agent.workload import WorkloadClient
 from skerry.base.clock import Clock
 from skerry.base.https import HttpsClient, proxy_from
 from skerry.base.log import Logger
+from skerry.module.workload import WorkloadClient
 
 _UPLOADS_AT_ONCE = 2
 

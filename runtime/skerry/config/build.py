@@ -18,6 +18,13 @@ _UPSTREAM_URIS = {
     "fd://aziot-edged.workload.socket": DEFAULT_LISTEN.workload,
     "fd://aziot-edged.mgmt.socket": DEFAULT_LISTEN.management,
 }
+_HUB_OPTIONS = {
+    "HostConfig": {
+        "PortBindings": {f"{port}/tcp": [{"HostPort": str(port)}] for port in (8883, 443)}
+    }
+}
+"""What clients of the hub dial; its volume the agent adds."""
+
 _EST_AUTH = (
     "username",
     "identity_cert",
@@ -65,7 +72,7 @@ def build(tables: Table, version: str) -> model.Config:
         garbage_collection=model.GarbageCollection(**tables.get("image_garbage_collection", {})),
         moby=_moby(tables.get("moby_runtime", {})),
         modules=tuple(_module(name, table) for name, table in tables.get("modules", {}).items()),
-        hub=_hub(tables["hub"]) if "hub" in tables else None,
+        hub=_hub(tables["hub"], version) if "hub" in tables else None,
     )
 
 
@@ -258,12 +265,12 @@ def _module(name: str, table: Table) -> model.Module:
     )
 
 
-def _hub(table: Table) -> model.Hub:
+def _hub(table: Table, version: str) -> model.Hub:
     store = table.get("storeAndForward", {})
     return model.Hub(
-        image=table.get("image"),
+        image=table.get("image", f"{OWN_IMAGES}hub:{version}"),
         env=table.get("env", {}),
-        create_options=table.get("createOptions", {}),
+        create_options=table.get("createOptions", _HUB_OPTIONS),
         routes=table.get("routes", {}),
         time_to_live_seconds=store.get("timeToLiveSecs", 7200),
         max_bytes=_size(store["maxBytes"]) if "maxBytes" in store else None,

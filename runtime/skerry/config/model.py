@@ -274,7 +274,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Hub:
-    """The edge hub's part of the deployment, as written."""
+    """The edge hub's part of the deployment; without an image there is none on the device."""
 
     image: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)

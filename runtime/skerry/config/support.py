@@ -48,7 +48,7 @@ TABLE: tuple[Row, ...] = (
     ("agent.config.digest", _always, "pinning the agent's image"),
     ("modules.*.secrets", _always, "secrets in modules"),
     ("secrets", _always, "[secrets]"),
-    ("hub", _always, "the edge hub"),
+    ("hub.leaf_devices", _always, "a leaf device in config.toml, whom the cloud does not know,"),
     ("**", _named_secret, "a reference to [secrets]"),
 )
 
@@ -61,6 +61,11 @@ def refused(tables: Mapping[str, Any]) -> list[Finding]:
             if applies(value):
                 finding = Finding(path, f"{what} is not implemented in this version", on_key=True)
                 findings.setdefault(path, finding)
+    provisioning = tables.get("provisioning")
+    alone = isinstance(provisioning, dict) and provisioning.get("source") == "standalone"
+    if "hub" in tables and alone:
+        message = "the edge hub of a device without a cloud is not implemented in this version"
+        findings.setdefault(("hub",), Finding(("hub",), message, on_key=True))
     return list(findings.values())
 
 

@@ -80,6 +80,8 @@ class Hub:
         self._log = log
         self._links = Links()
         self._scope = self._kept_scope()
+        self._is_told = False
+        self._offered: object = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_due = asyncio.Event()
         self.clients = CloudClients(
@@ -114,6 +116,7 @@ class Hub:
         """Serve. Raises: HubError for a port that cannot be had."""
         kept = self._store.documents.get(_KIND, _DESIRED)
         if kept is not None:
+            self._is_told = True
             self._use(json.loads(kept))
         await self.server.start()
         self._pump.start()
@@ -131,10 +134,17 @@ class Hub:
         await self.clients.stop()
 
     def use(self, document: object) -> None:
-        """Put desired properties in force if they can be used, and keep them."""
+        """Put desired properties of the twin in force if they can be used, and keep them."""
+        self._is_told = True
         if self._use(document):
             data = json.dumps(document).encode()
             self._spawn(_done(self._store.documents.put(_KIND, _DESIRED, data)))
+
+    def offer(self, document: object) -> None:
+        """Take settings of the device's own deployment; once the twin has some, those count."""
+        if not self._is_told and document != self._offered:
+            self._offered = document
+            self._use(document)
 
     def _use(self, document: object) -> bool:
         try:

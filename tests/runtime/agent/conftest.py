@@ -9,7 +9,7 @@ import pytest
 
 from fakes.edged import FakeEdged
 from harness.agents import Site
-from skerry.agent.lines import log_to
+from skerry.module.lines import log_to
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from fakes.edged import VERSION, FakeEdged, VirtualClock
 from harness.agents import Site, module
 from skerry.agent.figures import Figures
 from skerry.agent.metered import MeteredEdged
-from skerry.agent.metrics_server import serve_metrics
 from skerry.agent.model import Deployment, RuntimeStatus, Wanted
 from skerry.agent.transaction import Entry, Outcome
 from skerry.base.log import get_logger
+from skerry.module.metrics_server import serve_metrics
 
 NAMES = {
     "edgeAgent_total_time_running_correctly_seconds",

@@ -1,8 +1,6 @@
 """The agent as a process: what it needs, how it ends, and that kill -9 costs nothing."""
 
-import io
 import json
-import logging
 import re
 import signal
 import subprocess
@@ -15,8 +13,6 @@ import pytest
 from fakes.edged import FakeEdged
 from harness.agent_process import agent_process, environment, is_running, until
 from harness.agents import manifest, module
-from skerry.agent.lines import log_to
-from skerry.base.log import get_logger
 
 LINE = re.compile(r"<\d> \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \+00:00 \[(INF|WRN|ERR)\] - .+")
 
@@ -81,28 +77,8 @@ def test_a_wrong_environment_ends_the_agent(
     assert len(talk.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("level", "expected"),
-    [("Debug", 3), ("Information", 2), ("nonsense", 2), ("Warning", 1), ("error", 0)],
-)
-def test_the_level_of_the_log_is_upstreams(level: str, expected: int) -> None:
-    """`RuntimeLogLevel` takes upstream's names; an unknown one counts as information."""
-    stream = io.StringIO()
-    log_to(stream, level)
-    log = get_logger("agent")
-    log.debug("one")
-    log.info("two")
-    log.warning("three", module="a b")
-    lines = stream.getvalue().splitlines()
-    logging.getLogger("skerry").handlers.clear()
-    assert len(lines) == expected
-    if lines:
-        assert lines[-1].startswith("<4> ")
-        assert lines[-1].endswith('[WRN] - three module="a b"')
-
-
 def test_the_agent_needs_nothing_but_python() -> None:
-    """Its container carries the standard library, skerry.base, skerry.wire and skerry.agent."""
+    """Its container carries the standard library, and of Skerry these four."""
     program = "import sys; before = set(sys.modules); import skerry.agent.service; "
     program += "print(*(set(sys.modules) - before))"
     done = subprocess.run(
@@ -110,5 +86,10 @@ def test_the_agent_needs_nothing_but_python() -> None:
     )
     loaded = set(done.stdout.split())
     own = {name for name in loaded if name.partition(".")[0] == "skerry"}
-    assert {name.split(".")[1] for name in own if "." in name} == {"agent", "base", "wire"}
+    assert {name.split(".")[1] for name in own if "." in name} == {
+        "agent",
+        "base",
+        "module",
+        "wire",
+    }
     assert {name.partition(".")[0] for name in loaded - own} <= sys.stdlib_module_names

@@ -61,5 +61,45 @@ def test_a_network_of_the_deployment_stays(options: dict[str, object]) -> None:
     """A hub that names its network gets no other."""
     module = Wanted("edgeHub", "hub:1", create_options=options)
     found = create_options(module, Surroundings(ENVIRONMENT))
-    assert {name: found.get(name) for name in options} == options
-    assert ("NetworkingConfig" in found) == ("NetworkingConfig" in options)
+    assert found.get("NetworkingConfig") == options.get("NetworkingConfig")
+    given, host = options.get("HostConfig", {}), found["HostConfig"]
+    assert isinstance(given, dict)
+    assert isinstance(host, dict)
+    assert host.get("NetworkMode") == given.get("NetworkMode")
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (HUB, ["skerry-hub:/var/lib/skerry-hub"]),
+        (
+            Wanted("edgeHub", "hub:1", create_options={"HostConfig": {"Binds": ["/a:/b"]}}),
+            ["/a:/b", "skerry-hub:/var/lib/skerry-hub"],
+        ),
+        (
+            Wanted(
+                "edgeHub",
+                "hub:1",
+                create_options={"HostConfig": {"Binds": ["/disk:/var/lib/skerry-hub/:rw"]}},
+            ),
+            ["/disk:/var/lib/skerry-hub/:rw"],
+        ),
+        (
+            Wanted(
+                "edgeHub",
+                "hub:1",
+                create_options={"HostConfig": {"Mounts": [{"Target": "/var/lib/skerry-hub"}]}},
+            ),
+            None,
+        ),
+        (Wanted("edgeHub", "hub:1", env={"StorageFolder": "/elsewhere"}), None),
+        (Wanted("sensor", "hub:1"), None),
+    ],
+)
+def test_what_the_hub_keeps_outlives_its_container(
+    module: Wanted, expected: list[str] | None
+) -> None:
+    """It gets a volume, unless the deployment says where its store lies."""
+    host = create_options(module, Surroundings(ENVIRONMENT)).get("HostConfig") or {}
+    assert isinstance(host, dict)
+    assert host.get("Binds") == expected

@@ -17,6 +17,7 @@ from skerry.config.support import refused
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "config"
 BASE = '[provisioning]\nsource = "standalone"\n'
+MANUAL = '[provisioning]\nsource = "manual"\nconnection_string = "HostName=h.example;DeviceId=d;SharedAccessKey=a2V5"\n'
 
 
 def test_plain_http_to_an_est_server_is_refused() -> None:
@@ -77,6 +78,9 @@ def test_what_is_refused_is_refused_by_name(case: str) -> None:
         (f'{BASE}[connect]\nworkload_uri = "http://x:1"\nmanagement_uri = "unix:///var/run/iotedge/mgmt.sock"',
          ["connect.workload_uri"]),
         (f"{BASE}[image_garbage_collection]\nenabled = false", []),
+        (f"{BASE}[hub]", ["hub"]),
+        (f'{MANUAL}[hub.routes]\nup = "FROM /* INTO $upstream"', []),
+        (f'{MANUAL}[hub.leaf_devices.a]\nauthentication = {{ type = "x509_ca" }}', ["hub.leaf_devices"]),
     ],
 )  # fmt: skip
 def test_gaps_of_this_version(text: str, keys: list[str]) -> None:

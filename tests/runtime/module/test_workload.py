@@ -1,14 +1,14 @@
-"""The agent's side of the workload API: tokens and trust, over a real socket."""
+"""A module's side of the workload API: tokens, trust and certificates, over a real socket."""
 
 from pathlib import Path
 
 import pytest
 
 from fakes.workload import VERSION, FakeWorkload
-from skerry.agent.errors import AgentError
-from skerry.agent.workload import WorkloadClient
 from skerry.base.client import ApiError, UnreachableError
 from skerry.base.https import HttpsError
+from skerry.module.errors import WorkloadError
+from skerry.module.workload import WorkloadClient
 from skerry.wire import sas
 
 NOW = 1_800_000_000.0
@@ -58,7 +58,7 @@ def test_answers_of_another_shape_are_refused(call: str, tmp_path: Path) -> None
     fake.answers[call] = {"certificate": "-----BEGIN", "digest": "*"}
     with fake.serving(tmp_path / "w.sock"):
         if call == "sign":
-            with pytest.raises(AgentError, match="not base64"):
+            with pytest.raises(WorkloadError, match="not base64"):
                 client(tmp_path / "w.sock").token("a", NOW)
         else:
             with pytest.raises(HttpsError, match="cannot be read"):

@@ -1,7 +1,7 @@
-"""`http://<agent>:9600/metrics`, for Prometheus and upstream's metrics collector.
+"""`http://<module>:9600/metrics`, for Prometheus and upstream's metrics collector.
 
 One request at a time, each with 10 s; whoever asks sees figures and nothing else. A port that
-cannot be had costs the figures and not the agent.
+cannot be had costs the figures and not the module.
 """
 
 import threading
@@ -41,5 +41,5 @@ def serve_metrics(text: Callable[[], str], port: int, log: Logger) -> HTTPServer
     except OSError as error:
         log.warning("no metrics: the port cannot be had", port=port, reason=error)
         return None
-    threading.Thread(target=server.serve_forever, name="agent-metrics", daemon=True).start()
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
