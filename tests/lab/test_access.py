@@ -151,12 +151,13 @@ def test_another_hub_is_refused(site: Site) -> None:
         site.connect(DEVICE, site.token(DEVICE_AUDIENCE, site.key(DEVICE)), host="elsewhere")
 
 
-def test_a_certificate_needs_no_token_and_does_not_expire_as_one(site: Site) -> None:
-    """By its thumbprint."""
+def test_a_certificate_needs_no_token_and_ends_by_its_own_date(site: Site) -> None:
+    """By its thumbprint; then the connection has to go."""
     own, other = signed("any"), signed("any")
     auth = Authentication(AuthType.SELF_SIGNED, primary_thumbprint=thumbprints(own.chain[0])[0])
     site.hosted.registry.update_device(replace(site.device, authentication=auth))
-    assert site.connect(DEVICE, None, own.der) == Connected(DEVICE, None)
+    ends = own.chain[0].not_valid_after_utc.timestamp()
+    assert site.connect(DEVICE, None, own.der) == Connected(DEVICE, ends)
     with pytest.raises(HubError, match="the certificate is not one of device 'Edge1'"):
         site.connect(DEVICE, None, other.der)
     with pytest.raises(HubError, match="device 'Edge1' does not authenticate by key"):

@@ -91,19 +91,36 @@ def find_anchor(
 
     Every certificate from the leaf to the anchor is valid now, and every issuer may sign.
     """
+    path = _path(chain, anchors, now)
+    return path[-1] if path else None
+
+
+def proven_until(
+    chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], now: datetime
+) -> datetime | None:
+    """Return when the first certificate from the leaf to its anchor ends, None without anchor."""
+    path = _path(chain, anchors, now)
+    return min(one.not_valid_after_utc for one in path) if path else None
+
+
+def _path(
+    chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], now: datetime
+) -> list[x509.Certificate]:
     current, issuers = chain[0], list(chain[1:])
+    path: list[x509.Certificate] = []
     for depth in range(_MAX_DEPTH):
         if not _is_in_time(current, now):
-            return None
+            return []
+        path.append(current)
         for anchor in anchors:
             if _signs(anchor, current, depth) and _is_in_time(anchor, now):
-                return anchor
+                return [*path, anchor]
         following = next((c for c in issuers if _signs(c, current, depth)), None)
         if following is None:
-            return None
+            return []
         issuers.remove(following)
         current = following
-    return None
+    return []
 
 
 def _is_in_time(certificate: x509.Certificate, now: datetime) -> bool:

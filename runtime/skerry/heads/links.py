@@ -22,7 +22,7 @@ class Link(Protocol):
 
     identity: Identity
     expires_at: float | None
-    """When its token expires, in seconds since 1970; None for a certificate."""
+    """When its token or certificate ends, in seconds since 1970; None before it is admitted."""
 
     def desired(self, version: int, patch: Mapping[str, object]) -> None:
         """Tell of changed desired properties, if the client wants to hear of them."""

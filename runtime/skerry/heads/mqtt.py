@@ -315,7 +315,7 @@ def overdue(connection: Connection, now: float, wall: float) -> str:
     if not connection.is_admitted:
         return "no CONNECT came" if now - connection.opened_at > _CONNECT_SECONDS else ""
     if connection.expires_at is not None and wall >= connection.expires_at:
-        return "its token has expired"
+        return "its token or certificate has expired"
     silent = now - connection.heard_at
     longest = connection.keep_alive_seconds * 1.5 or _LONGEST_SILENCE_SECONDS
     return "the client is silent" if silent > min(longest, _LONGEST_SILENCE_SECONDS) else ""

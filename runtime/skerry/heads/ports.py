@@ -64,7 +64,7 @@ class Backend(Protocol):
         """Judge a client; without `keeps_session` its session ends. Raises: AnswerError, …."""
 
     async def check(self, claim: Claim) -> float | None:
-        """Judge again; returns when its token expires. Raises: AnswerError: it has to go."""
+        """Judge again; returns when its proof ends. Raises: AnswerError: it has to go."""
 
     async def remember(
         self, identity: Identity, filters: Callable[[], Mapping[str, int] | None]

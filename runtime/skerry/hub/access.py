@@ -7,6 +7,7 @@ name. Ids are compared as the scope has them.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from cryptography import x509
 
@@ -15,7 +16,7 @@ from skerry.heads import tokens
 from skerry.heads.certificates import (
     CertificateError,
     check_time,
-    find_anchor,
+    proven_until,
     read_chain,
     thumbprints,
 )
@@ -42,8 +43,8 @@ class Access:
         self._anchors = anchors
         self._clock = clock
 
-    def admit(self, claim: Claim) -> float | None:
-        """Return when a client has to go: its token's expiry (seconds since 1970), None for never.
+    def admit(self, claim: Claim) -> float:
+        """Return when a client has to go: the end of its token or certificate, seconds since 1970.
 
         Raises: AccessError 401.
         """
@@ -55,7 +56,7 @@ class Access:
 
     def judge(
         self, identity: Identity, token: str | None, certificates: tuple[bytes, ...]
-    ) -> float | None:
+    ) -> float:
         """Judge what a client shows, whatever name it dialled. Raises: AccessError 401."""
         scope = self._scope()
         client = scope.get(identity)
@@ -64,8 +65,7 @@ class Access:
         if not scope.is_enabled(identity):
             raise _refused(f"{identity} is disabled")
         if token is None:
-            self._check_certificate(client, certificates)
-            return None
+            return self._check_certificate(client, certificates)
         return self._check_token(scope, client, token)
 
     def _check_token(self, scope: Scope, client: Client, text: str) -> float:
@@ -93,7 +93,7 @@ class Access:
 
         return check
 
-    def _check_certificate(self, client: Client, shown: tuple[bytes, ...]) -> None:
+    def _check_certificate(self, client: Client, shown: tuple[bytes, ...]) -> float:
         if not shown:
             raise _refused(f"{client.identity} shows neither token nor certificate")
         now = self._clock.now()
@@ -102,14 +102,23 @@ class Access:
             check_time(chain[0], now)
         except CertificateError as error:
             raise _refused(f"{client.identity}: {error}") from error
-        good = False
-        if client.identity.module_id is None and client.proof is Proof.SELF_SIGNED:
-            good = any(found in client.thumbprints for found in thumbprints(chain[0]))
-        elif client.identity.module_id is None and client.proof is Proof.AUTHORITY:
-            named = leaf_name(chain[0]) == client.identity.device_id
-            good = named and find_anchor(chain, self._anchors(), now) is not None
-        if not good:
+        until = None
+        if client.identity.module_id is None:
+            until = self._proven_until(client, chain, now)
+        if until is None:
             raise _refused(f"the certificate is not one of {client.identity}")
+        return until.timestamp()
+
+    def _proven_until(
+        self, client: Client, chain: Sequence[x509.Certificate], now: datetime
+    ) -> datetime | None:
+        leaf = chain[0]
+        if client.proof is Proof.SELF_SIGNED:
+            is_known = any(found in client.thumbprints for found in thumbprints(leaf))
+            return leaf.not_valid_after_utc if is_known else None
+        if client.proof is Proof.AUTHORITY and leaf_name(leaf) == client.identity.device_id:
+            return proven_until(chain, self._anchors(), now)
+        return None
 
 
 def _refused(reason: str) -> AccessError:

@@ -15,7 +15,7 @@ from skerry.heads import tokens
 from skerry.heads.certificates import (
     CertificateError,
     check_time,
-    find_anchor,
+    proven_until,
     read_chain,
     read_pem,
     thumbprints,
@@ -42,10 +42,10 @@ class Caller:
 
 @dataclass(frozen=True)
 class Connected:
-    """A client that may stay until its token expires, in seconds since 1970; None for ever."""
+    """A client that may stay until its token or certificate ends, in seconds since 1970."""
 
     identity: Identity
-    expires_at: float | None = None
+    expires_at: float
 
 
 class Access:
@@ -122,8 +122,7 @@ class Access:
         if device.status is Status.DISABLED:
             raise unauthorized(f"device {device.device_id!r} is disabled")
         if token is None:
-            self._check_certificate(identity, auth, certificates)
-            return Connected(identity)
+            return Connected(identity, self._check_certificate(identity, auth, certificates))
         parsed = _parsed(token)
         if parsed.key_name:
             _with_right(self._by_policy(parsed), Right.DEVICE_CONNECT)
@@ -161,7 +160,8 @@ class Access:
 
     def _check_certificate(
         self, identity: Identity, auth: Authentication, shown: tuple[bytes, ...]
-    ) -> None:
+    ) -> float:
+        """Return when the proof ends, in seconds since 1970."""
         if not shown:
             raise unauthorized("no token and no client certificate")
         now = self._clock.now()
@@ -171,15 +171,15 @@ class Access:
             anchors = [read_pem(text) for text in self._registry.store.certificates()]
         except CertificateError as error:
             raise unauthorized(str(error)) from error
+        leaf, until = chain[0], None
         if auth.type is AuthType.SELF_SIGNED:
-            good = any(found in auth.thumbprints for found in thumbprints(chain[0]))
-        elif auth.type is AuthType.CERTIFICATE_AUTHORITY:
-            named = leaf_name(chain[0]) == str(identity)
-            good = named and find_anchor(chain, anchors, now) is not None
-        else:
-            good = False
-        if not good:
+            is_known = any(found in auth.thumbprints for found in thumbprints(leaf))
+            until = leaf.not_valid_after_utc if is_known else None
+        elif auth.type is AuthType.CERTIFICATE_AUTHORITY and leaf_name(leaf) == str(identity):
+            until = proven_until(chain, anchors, now)
+        if until is None:
             raise unauthorized(f"the certificate is not one of {_named(identity)}")
+        return until.timestamp()
 
     def _verify(self, token: sas.SasToken, keys: tuple[bytes, ...]) -> None:
         try:

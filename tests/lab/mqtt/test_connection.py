@@ -268,4 +268,4 @@ def test_an_admitted_client_stays_while_it_is_heard(client: DirectClient) -> Non
     client.connection.received(encode(PingReq()), 1000.0)
     assert overdue(client.connection, 1090.0, 0.0) == ""
     assert overdue(client.connection, 1090.1, 0.0) == "the client is silent"
-    assert overdue(client.connection, 1000.0, expires) == "its token has expired"
+    assert overdue(client.connection, 1000.0, expires) == "its token or certificate has expired"

@@ -203,6 +203,38 @@ def test_a_certificate_opens_a_connection(lab: Lab, tmp_path: Path) -> None:
         assert bare.connect() == ConnAck(5)
 
 
+@pytest.mark.parametrize("by_authority", [False, True])
+def test_a_withdrawn_certificate_ends_its_connection(
+    lab: Lab, tmp_path: Path, by_authority: bool
+) -> None:
+    """Its thumbprint is replaced, or its authority is trusted no longer; others stay."""
+    root = signed("root", authority=True)
+    own = signed("d1", root)
+    if by_authority:
+        auth = Authentication(AuthType.CERTIFICATE_AUTHORITY)
+        lab.store.do(lambda cloud: cloud.authorities.put("root", root.pem, verified=True))
+    else:
+        prints = thumbprints(own.chain[0])
+        auth = Authentication(AuthType.SELF_SIGNED, primary_thumbprint=prints[0])
+    device = lab.registry.create_device("d1", authentication=auth)
+    other = lab.registry.create_device("d2")
+    chain = str(own.write(tmp_path))
+    with (
+        MqttDevice(lab, DEVICE, chain=chain) as revoked,
+        MqttDevice(lab, Identity("d2"), other.authentication.keys[0]) as stays,
+    ):
+        assert (revoked.connect(), stays.connect()) == (ConnAck(), ConnAck())
+        if by_authority:
+            lab.store.do(lambda cloud: cloud.authorities.delete("root"))
+        else:
+            fresh = Authentication(AuthType.SELF_SIGNED, primary_thumbprint="AB" * 20)
+            lab.registry.update_device(replace(device, authentication=fresh))
+        assert revoked.is_closed()
+        stays.publish(events_topic("d2"), b"still here")
+    with MqttDevice(lab, DEVICE, chain=chain) as again:
+        assert again.connect() == ConnAck(5)
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

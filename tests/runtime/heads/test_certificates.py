@@ -5,7 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from harness.lab import START, Signed, signed
-from skerry.heads.certificates import CertificateError, find_anchor, read_chain, read_pem
+from skerry.heads.certificates import (
+    CertificateError,
+    find_anchor,
+    proven_until,
+    read_chain,
+    read_pem,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,16 @@ def test_the_order_of_the_chain_does_not_matter(root: Signed, intermediate: Sign
     device = signed("device", intermediate)
     shuffled = [device.chain[0], device.chain[2], device.chain[1]]
     assert find_anchor(shuffled, [root.chain[0]], START) == root.chain[0]
+
+
+def test_a_proof_ends_with_the_first_of_its_certificates() -> None:
+    """The leaf's own date is not all: an authority above it may end before."""
+    top = signed("top", authority=True, days=20)
+    brief = signed("brief", top, authority=True, days=5)
+    device = signed("device", brief, days=10)
+    ends = proven_until(device.chain, [top.chain[0]], START)
+    assert ends == brief.chain[0].not_valid_after_utc
+    assert proven_until(device.chain, [signed("other", authority=True).chain[0]], START) is None
 
 
 def test_a_namesake_does_not_count(root: Signed) -> None:

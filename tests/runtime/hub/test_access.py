@@ -100,9 +100,10 @@ def test_names_that_are_not_this_hubs() -> None:
 
 
 def test_certificates() -> None:
-    """A thumbprint, or a chain to the trust bundle with the device's name."""
-    assert admit(Identity("by-ca"), None, CERTIFICATE.der) is None
-    assert admit(Identity("by-print"), None, SELF.der) is None
+    """A thumbprint, or a chain to the trust bundle with the device's name; each until it ends."""
+    for name, good in (("by-ca", CERTIFICATE), ("by-print", SELF)):
+        ends = good.chain[0].not_valid_after_utc.timestamp()
+        assert admit(Identity(name), None, good.der) == ends
     for identity, shown in [
         (Identity("by-ca"), signed("another", ROOT).der),
         (Identity("by-ca"), signed("by-ca").der),
