@@ -82,6 +82,39 @@ def test_devices_with_certificates(cli: Lab) -> None:
     assert (status, "needs x509Thumbprint" in err) == (1, True)
 
 
+def test_a_device_is_changed(cli: Lab) -> None:
+    """What is not named stays; a disabled device, another thumbprint, another kind of proof."""
+    made = cli.json("device", "create", "d1")
+    assert isinstance(made, dict)
+    disabled = cli.json("device", "update", "d1", "--status", "disabled")
+    assert disabled == {**made, "status": "disabled"}
+    by_print = cli.json("device", "update", "d1", "--am", "x509_thumbprint", "--ptp", "ab" * 20)
+    assert isinstance(by_print, dict)
+    assert (by_print["status"], by_print["auth"]) == ("disabled", "selfSigned")
+    assert cli.run("device", "update", "d1", "--ptp", "")[0] == 1
+    by_key = cli.json("device", "update", "d1", "--am", "shared_private_key", "--status", "enabled")
+    assert isinstance(by_key, dict)
+    assert by_key["connectionString"] != made["connectionString"]
+    assert cli.run("device", "update", "none", "--status", "disabled") == (
+        1, "", "skerry-lab: Device none not registered\n",
+    )  # fmt: skip
+
+
+def test_keys_are_renewed_and_swapped(cli: Lab) -> None:
+    """Each key by itself, both, or one for the other; a device without keys is refused."""
+    first, second = "YQ" * 11 + "==", "Yg" * 11 + "=="
+    kinds = ("swap", "secondary", "both")
+    answers = [cli.json("device", "create", "d1", "--pk", first, "--sk", second)]
+    answers += [cli.json("device", "renew-key", "d1", "--kt", kind) for kind in kinds]
+    texts = [one["connectionString"] for one in answers if isinstance(one, dict)]
+    keys = [text.partition("SharedAccessKey=")[2] for text in texts]
+    assert keys[:3] == [first, second, second]
+    assert keys[3] not in keys[:3]
+    cli.run("device", "create", "d2", "--am", "x509_ca")
+    status, _, err = cli.run("device", "renew-key", "d2", "--kt", "primary")
+    assert (status, "device 'd2' does not authenticate by key" in err) == (1, True)
+
+
 def test_an_enrolment_prints_what_config_toml_needs(cli: Lab) -> None:
     """The text form ends with the tables of config.toml, on standard error."""
     status, out, err = cli.run("enrollment", "create", "e1")

@@ -1,8 +1,10 @@
 """`skerry-lab device`: the registry by hand. Options are those of the Azure CLI."""
 
 import argparse
+from dataclasses import replace
 
 from skerry_lab.cloud import Cloud
+from skerry_lab.registry.errors import bad_argument
 from skerry_lab.registry.model import (
     MAX_DEVICES_LISTED,
     Authentication,
@@ -12,6 +14,7 @@ from skerry_lab.registry.model import (
     authentication_from,
     checked_id,
 )
+from skerry_lab.registry.service import ANY
 from skerry_lab.store import device_connection_string
 from skerry_lab.verbs import _family
 from skerry_lab.verbs._common import add_command, add_group, opened, show, show_list, switch
@@ -39,6 +42,19 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     create.add_argument("--edge-enabled", "--ee", type=switch, default=True, metavar="true|false")
     create.add_argument("--parent", "--pd", metavar="ID", help="the edge device above it")
     create.add_argument("--status", choices=tuple(Status), default=Status.ENABLED)
+    update = add_command(commands, "update", "change a device's state or credentials", _update)
+    update.add_argument("device_id", metavar="ID")
+    update.add_argument("--auth-method", "--am", choices=sorted(_METHODS))
+    update.add_argument("--primary-key", "--pk", metavar="BASE64")
+    update.add_argument("--secondary-key", "--sk", metavar="BASE64")
+    update.add_argument("--primary-thumbprint", "--ptp", metavar="HEX")
+    update.add_argument("--secondary-thumbprint", "--stp", metavar="HEX")
+    update.add_argument("--status", choices=tuple(Status), help="disabled ends its connections")
+    renew = add_command(commands, "renew-key", "replace or swap a device's keys", _renew_key)
+    renew.add_argument("device_id", metavar="ID")
+    renew.add_argument(
+        "--key-type", "--kt", choices=("primary", "secondary", "both", "swap"), required=True
+    )
     add_command(commands, "list", "list devices", _list)
     shown = add_command(commands, "show", "show a device and its connection string", _show)
     shown.add_argument("device_id", metavar="ID")
@@ -63,6 +79,60 @@ def _create(options: argparse.Namespace) -> int:
     with opened(options) as store:
         show(options, store.do(work))
     return 0
+
+
+def _update(options: argparse.Namespace) -> int:
+    def work(cloud: Cloud) -> dict[str, object]:
+        device = cloud.registry.device(options.device_id)
+        former = device.authentication
+        kind = _METHODS.get(options.auth_method, former.type)
+        given = {
+            "type": kind.value,
+            "symmetricKey": {
+                "primaryKey": _or(options.primary_key, former.primary_key),
+                "secondaryKey": _or(options.secondary_key, former.secondary_key),
+            },
+            "x509Thumbprint": {
+                "primaryThumbprint": _or(options.primary_thumbprint, former.primary_thumbprint),
+                "secondaryThumbprint": _or(
+                    options.secondary_thumbprint, former.secondary_thumbprint
+                ),
+            },
+        }
+        changed = replace(
+            device,
+            authentication=authentication_from(given, cloud.registry.fresh_keys()),
+            status=Status(options.status) if options.status else device.status,
+        )
+        return _facts(cloud, cloud.registry.put_device(changed, if_match=ANY))
+
+    with opened(options) as store:
+        show(options, store.do(work))
+    return 0
+
+
+def _renew_key(options: argparse.Namespace) -> int:
+    def work(cloud: Cloud) -> dict[str, object]:
+        device = cloud.registry.device(options.device_id)
+        former, fresh = device.authentication, cloud.registry.fresh_keys()
+        if former.type is not AuthType.SAS:
+            raise bad_argument(f"device {device.device_id!r} does not authenticate by key")
+        keys = {
+            "primary": (fresh.primary_key, former.secondary_key),
+            "secondary": (former.primary_key, fresh.secondary_key),
+            "both": (fresh.primary_key, fresh.secondary_key),
+            "swap": (former.secondary_key, former.primary_key),
+        }[options.key_type]
+        changed = replace(device, authentication=Authentication(AuthType.SAS, *keys))
+        return _facts(cloud, cloud.registry.put_device(changed, if_match=ANY))
+
+    with opened(options) as store:
+        show(options, store.do(work))
+    return 0
+
+
+def _or(given: str | None, former: str) -> str:
+    return former if given is None else given
 
 
 def _list(options: argparse.Namespace) -> int:
