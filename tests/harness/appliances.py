@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from skerry.engine.model import EngineInfo
 
 ROUTE = "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0100000A 0003 0 0 0 00000000\n"  # noqa: E501 - the kernel's own line
 ROOMY = Usage(50 << 30, 100 << 30, 5_000_000, 6_000_000)
-INFO = EngineInfo("27.0", "linux", "Debian", "6.12", "x86_64", 2, 8 << 30)
+INFO = EngineInfo(
+    "27.0", "linux", "Debian", "6.12", "x86_64", 2, 8 << 30, storage_driver="overlay2"
+)
 
 
 @dataclass
@@ -68,11 +70,12 @@ class SomeEngine:
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     answer: tuple[int, str] = (0, "{}")
     ran: list[Mapping[str, object]] = field(default_factory=list)
+    storage: str = INFO.storage_driver
     trouble: EngineError | None = None
 
     def info(self) -> EngineInfo:
         self._fail()
-        return INFO
+        return replace(INFO, storage_driver=self.storage)
 
     def containers(self, label: str) -> list[str]:
         self._fail()

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from skerry.base.errors import SkerryError
+from skerry.base.errors import SettingsError, SkerryError
 from skerry.base.program import describe_os_error
 from skerry.check.appliance import Appliance
 from skerry.check.model import Check, Finding, Outcome, Result, error, skipped
@@ -121,6 +121,8 @@ def _again(
 def _safely(check: Check, appliance: Appliance) -> Finding:
     try:
         return check.run(appliance)
+    except SettingsError as problem:
+        return skipped(f"settings cannot be read, another check says why: {problem}")
     except OSError as problem:
         return error(describe_os_error(problem), "run it with sudo, or see the message")
     except SkerryError as problem:

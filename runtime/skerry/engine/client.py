@@ -81,6 +81,7 @@ class MobyEngine:
             cpus=int(info.get("NCPU", 0)),
             memory_bytes=int(info.get("MemTotal", 0)),
             data_root=str(info.get("DockerRootDir", "")),
+            storage_driver=str(info.get("Driver", "")),
         )
 
     def containers(self, label: str) -> list[str]:

@@ -62,6 +62,7 @@ class EngineInfo:
     cpus: int
     memory_bytes: int
     data_root: str = ""
+    storage_driver: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ _NOT_FOUND = 404
 class ManagementClient:
     """Asks one edged; raises ApiError and UnreachableError."""
 
-    def __init__(self, socket_path: Path) -> None:
-        self._service = ServiceClient(socket_path, _VERSION, _SECONDS)
+    def __init__(self, socket_path: Path, seconds: float = _SECONDS) -> None:
+        self._service = ServiceClient(socket_path, _VERSION, seconds)
         self._patient = ServiceClient(socket_path, _VERSION, _FOLLOW_SECONDS)
 
     def modules(self) -> list[dict[str, object]]:

@@ -1,6 +1,7 @@
 """Checks of the machine: disk, memory, network, clock, engine; both verdicts of each."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,20 @@ def half_a_proxy(machine: Machine) -> None:
 
 def step(machine: Machine, seconds: float) -> None:
     machine.network.offset = seconds
+
+
+JOURNALD = "systemd-journald.service"
+
+
+def offline(machine: Machine) -> None:
+    machine.write("proc/net/route", "")
+    machine.write("etc/resolv.conf", "")
+
+
+def large_journal(machine: Machine) -> None:
+    path = "var/log/journal/1/system.journal"
+    machine.write(path, "")
+    os.truncate(machine.root / path, 3 << 29)
 
 
 Plant = Callable[[Machine], object]
@@ -64,7 +79,38 @@ FAULTS: list[tuple[str, Plant, Result, str]] = [
         Result.ERROR,
         "the container engine refuses",
     ),
-    ("container-engine-dns", lambda m: None, Result.WARNING, "no name server is configured"),
+    (
+        "container-engine-dns",
+        lambda m: m.write("etc/resolv.conf", "nameserver 127.0.0.1\n"),
+        Result.WARNING,
+        "containers have no name server",
+    ),
+    ("container-engine-dns", offline, Result.IGNORED, "offline"),
+    (
+        "container-engine-storage",
+        lambda m: setattr(m.engine, "storage", "vfs"),
+        Result.WARNING,
+        "a whole copy of its image",
+    ),
+    (
+        "forwarding",
+        lambda m: m.write("proc/sys/net/ipv4/ip_forward", "0\n"),
+        Result.ERROR,
+        "does not forward packets",
+    ),
+    (
+        "forwarding",
+        lambda m: m.daemon(iptables=False),
+        Result.WARNING,
+        "the engine makes no rules",
+    ),
+    (
+        "journal",
+        lambda m: m.units.known.update({JOURNALD: unit(JOURNALD, "failed")}),
+        Result.ERROR,
+        "the journal is failed",
+    ),
+    ("journal", large_journal, Result.WARNING, "has grown beyond 1.0 GiB"),
     (
         "container-engine-dns",
         lambda m: m.write("etc/docker/daemon.json", "{"),
@@ -164,6 +210,10 @@ def test_what_is_wrong_is_named(
         ("memory", lambda m: m.write("proc/meminfo", MEMORY.format(500_000))),
         ("container-engine-uri", lambda m: None),
         ("container-engine-dns", lambda m: m.daemon(dns=["10.0.0.53"])),
+        ("container-engine-dns", lambda m: None),
+        ("container-engine-storage", lambda m: None),
+        ("forwarding", lambda m: m.write("proc/sys/net/ipv4/ip_forward", "1\n")),
+        ("journal", lambda m: m.units.known.update({JOURNALD: unit(JOURNALD)})),
         ("container-engine-logrotate", lambda m: m.daemon(**{"log-driver": "local"})),
         ("container-engine-ipv6", lambda m: m.daemon(ipv6=True)),
         ("mtu", lambda m: None),
@@ -181,7 +231,7 @@ def test_what_is_well_is_well(machine: Machine, check_id: str, prepare: Plant) -
 @pytest.mark.parametrize(
     ("check_id", "settled"),
     [
-        ("container-engine-dns", {"dns": ["10.0.0.53"]}),
+        ("container-engine-ipv6", {"ipv6": True}),
         ("container-engine-logrotate", {"log-opts": {"max-size": "10m", "max-file": "3"}}),
     ],
 )
@@ -190,6 +240,7 @@ def test_a_fix_keeps_what_else_is_set(
 ) -> None:
     """Then the check is satisfied."""
     machine.daemon(**{"data-root": "/data"})
+    machine.settings("edged", "[moby_runtime.network]\nname = 'n'\nipv6 = true\n")
     found = machine.find(check_id)
     assert found.fix is not None
     found.fix.run()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -27,6 +28,8 @@ _ROLES = {
     "local-ca-certificate-expiry": ("local CA",),
 }
 _LIST = "skerry certificates list"
+_INSIDE = 500
+"""A service failed inside: it tells its journal why, and nobody else."""
 
 
 @dataclass(frozen=True)
@@ -266,14 +269,33 @@ def _symmetric(appliance: Appliance) -> list[str]:
     return [str(name) for name in names if name is not None]
 
 
-def _no_key(appliance: Appliance, role: str, key_id: str, problem: Exception) -> Finding:
+def _no_key(appliance: Appliance, role: str, key_id: str, problem: ApiError) -> Finding:
     location = table(appliance.settings("keyd"), "preloaded_keys").get(key_id)
     where = f"its place is {location}" if location else "it was made on this device and is gone"
+    if problem.status == _INSIDE:
+        return error(
+            f"the key {key_id!r} of the {role} cannot be used: keyd cannot read it",
+            "journalctl -u skerry-keyd says why; the file has to hold a private key in PEM, "
+            "readable for skerry-keys",
+            *([where, _rights(str(location))] if location else []),
+        )
     return error(
         f"the key {key_id!r} of the {role} cannot be used: {problem}",
         "put the key back, or provision the device again: sudo skerry system reprovision",
         where,
     )
+
+
+def _rights(location: str) -> str:
+    """Return owner and mode of a file, or why they cannot be told; nothing for what is none."""
+    path = location.removeprefix("file://")
+    if not path.startswith("/"):
+        return ""
+    try:
+        found = Path(path).stat()
+    except OSError as problem:
+        return f"{path}: {problem.strerror}"
+    return f"{path}: mode {found.st_mode & 0o7777:04o}, uid {found.st_uid}, {found.st_size} bytes"
 
 
 def _match(appliance: Appliance) -> Finding:

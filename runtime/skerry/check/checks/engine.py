@@ -5,7 +5,7 @@ from typing import Any
 
 from skerry.base.files import write_atomic
 from skerry.check.appliance import Appliance, table
-from skerry.check.checks.network import name_servers
+from skerry.check.checks.network import default_interface, name_servers
 from skerry.check.model import (
     Check,
     Finding,
@@ -21,6 +21,13 @@ from skerry.engine.errors import EngineError, EngineUnreachableError
 
 _NEXT_START = "it takes effect when the engine starts again"
 _LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
+_COPYING = {
+    "vfs": "every container has a whole copy of its image",
+    "devicemapper": "it is slow, and newer engines do not have it",
+    "aufs": "newer engines do not have it",
+}
+"""Storage drivers that do not belong on an appliance, and why."""
+
 _DROPPING = ("journald", "local", "none", "syslog", "gelf", "fluentd")
 """Log drivers that keep within bounds by themselves, or elsewhere."""
 
@@ -85,18 +92,25 @@ def _dns(appliance: Appliance) -> Finding:
     if config.get("dns"):
         return ok(", ".join(map(str, config["dns"])))
     servers = name_servers(appliance)
-    fix = None
     if servers:
-        fix = Fix(
-            f"wrote the name servers {', '.join(servers)} to {appliance.options.engine_config}; "
-            f"{_NEXT_START}",
-            lambda: _write(appliance, {"dns": servers}),
-        )
+        return ok(f"the host's: {', '.join(servers)}")
+    if default_interface(appliance) is None:
+        return ignored("offline: there is nothing to resolve")
     return warning(
-        "no name server is configured for containers; they use the host's while it has some",
+        "containers have no name server: none is configured for them, and the host has none that "
+        "they could use (one on the host's own loopback is out of their reach)",
         f'set "dns" in {appliance.options.engine_config}; {_NEXT_START}',
-        *([f"the host uses {', '.join(servers)}"] if servers else []),
-        fix=fix,
+    )
+
+
+def _storage(appliance: Appliance) -> Finding:
+    driver = appliance.engine().info().storage_driver
+    if driver not in _COPYING:
+        return ok(driver)
+    return warning(
+        f"the engine keeps images with the storage driver {driver!r}: {_COPYING[driver]}",
+        f'take "storage-driver" out of {appliance.options.engine_config} and put the data of the '
+        "engine on ext4 or xfs; images are fetched or loaded again",
     )
 
 
@@ -162,6 +176,13 @@ CHECKS = (
         "containers have IPv6 where it is asked for",
         _ipv6,
         needs=_NEEDS,
+    ),
+    Check(
+        "container-engine-storage",
+        Section.APPLIANCE,
+        "the engine keeps images without copies",
+        _storage,
+        needs=("container-engine-uri",),
     ),
     Check(
         "container-engine-logrotate",

@@ -25,6 +25,7 @@ from skerry.workloads.deployment import Deployment, DeploymentError
 from skerry.workloads.model import AGENT
 
 _APPLIED = 200
+_ANSWER_SECONDS = 10.0
 _STORAGE = re.compile(r"storagefolder=(.*)", re.IGNORECASE)
 _CLEAN_ENDS = {0}
 _JUST_STARTED = timedelta(minutes=2)
@@ -60,7 +61,7 @@ def _manifest(appliance: Appliance) -> Finding:
 
 
 def _status(appliance: Appliance) -> Finding:
-    client = ManagementClient(appliance.socket("edged"))
+    client = ManagementClient(appliance.socket("edged"), _ANSWER_SECONDS)
     try:
         report, history = client.deployment_status(), client.deployment_history()
     except (ApiError, UnreachableError) as problem:
@@ -147,7 +148,7 @@ def _report(appliance: Appliance) -> dict[str, Any]:
 
 def _ask_report(appliance: Appliance) -> dict[str, Any]:
     try:
-        report = ManagementClient(appliance.socket("edged")).deployment_status()
+        report = ManagementClient(appliance.socket("edged"), _ANSWER_SECONDS).deployment_status()
     except (ApiError, UnreachableError):
         return {}
     modules = (report or {}).get("modules")
@@ -165,6 +166,8 @@ def _module(name: str, module: Mapping[str, Any], now: datetime, restarts: int) 
         )
     if status == "running" and health == "unhealthy":
         return error(f"{name} runs, and its own health check fails", logs, *_probe(state))
+    if status == "paused":
+        return error(f"{name} is paused: it has no processor", f"sudo docker unpause {name}")
     if status in {"restarting", "dead"} or (status == "exited" and code not in _CLEAN_ENDS):
         reason = f": {state['Error']}" if state.get("Error") else ""
         ended = parse_time(str(state.get("FinishedAt", "")))

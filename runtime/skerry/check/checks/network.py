@@ -1,10 +1,11 @@
 """The network of the host: a way out at all, its largest packet, the proxy everywhere the same."""
 
 import ipaddress
+import json
 
 from skerry.certs.model import parse_settings as parse_certd
 from skerry.check.appliance import Appliance, table
-from skerry.check.model import Check, Finding, Section, error, ignored, ok, skipped, warning
+from skerry.check.model import Check, Finding, Fix, Section, error, ignored, ok, skipped, warning
 from skerry.engine.errors import EngineError
 from skerry.identity.settings import Dps, Manual, parse_settings
 
@@ -101,8 +102,9 @@ def _mtu(appliance: Appliance) -> Finding:
         return warning(
             f"the modules' network sends packets of up to {inside} bytes, {link} carries {host}: "
             "large messages are lost on the way",
-            f'set "mtu": {host} in /etc/docker/daemon.json, restart docker, and let edged make '
-            "the network anew",
+            'set "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": '
+            f'"{host}"}}}} in /etc/docker/daemon.json and restart docker; then skerry system stop '
+            "--remove, docker network rm, skerry system restart: edged makes the network anew",
             host_mtu=host,
             modules_mtu=inside,
         )
@@ -137,7 +139,44 @@ def _proxy_settings(appliance: Appliance) -> Finding:
     )
 
 
+def _forwarding(appliance: Appliance) -> Finding:
+    switch = appliance.text("proc/sys/net/ipv4/ip_forward").strip()
+    if switch == "0":
+        return error(
+            "the kernel does not forward packets: modules reach nothing beyond this device",
+            "skerry check --fix, or: sudo sysctl -w net.ipv4.ip_forward=1; look for the file below "
+            "/etc/sysctl.d that turns it off",
+            "net.ipv4.ip_forward is 0",
+            fix=Fix(
+                "turned net.ipv4.ip_forward on",
+                lambda: _turn_on(appliance, "net.ipv4.ip_forward=1"),
+            ),
+        )
+    try:
+        config = json.loads(appliance.options.engine_config.read_text("utf-8"))
+    except (OSError, ValueError):
+        config = {}
+    if isinstance(config, dict) and config.get("iptables") is False:
+        return warning(
+            f'"iptables" is false in {appliance.options.engine_config}: the engine makes no rules '
+            "for the packets of modules",
+            "take it out and restart docker, or make rules to forward and masquerade yourself",
+        )
+    return ok("net.ipv4.ip_forward is on")
+
+
+def _turn_on(appliance: Appliance, setting: str) -> None:
+    appliance.units.run("sysctl", "-w", setting)
+
+
 CHECKS = (
+    Check(
+        "forwarding",
+        Section.APPLIANCE,
+        "packets of modules are forwarded",
+        _forwarding,
+        needs=("container-engine-uri",),
+    ),
     Check(
         "network",
         Section.APPLIANCE,

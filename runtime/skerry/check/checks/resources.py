@@ -17,6 +17,10 @@ _LEAST_BYTES = 256 << 20
 _LOW_SHARE = 0.10
 _NONE_SHARE = 0.02
 _LISTEN = "0A"
+_JOURNALD = "systemd-journald.service"
+_JOURNAL_BYTES = 1 << 30
+"""Far more than the appliance lets it take (128 MiB)."""
+
 _LEAST_MEMORY_KIB = 64 << 10
 
 
@@ -159,7 +163,40 @@ def listening(appliance: Appliance) -> Iterator[tuple[int, str]]:
                 yield int(fields[1].rpartition(":")[2], 16), kind
 
 
+def _journal(appliance: Appliance) -> Finding:
+    unit = appliance.units.states((_JOURNALD,)).get(_JOURNALD)
+    if unit is not None and unit.active not in {"active", "activating", "reloading"}:
+        return error(
+            f"the journal is {unit.active}: what services say is lost",
+            "skerry check --fix, or: sudo systemctl restart systemd-journald",
+            fix=Fix("started the journal", lambda: _start_journal(appliance)),
+        )
+    used = sum(_bytes_of(path) for path in (appliance.root / "var/log/journal").glob("*/*"))
+    told = f"{size(used)} in /var/log/journal"
+    if used > _JOURNAL_BYTES:
+        return warning(
+            f"the journal has grown beyond {size(_JOURNAL_BYTES)}",
+            "skerry check --fix drops its oldest part; set SystemMaxUse in /etc/systemd/"
+            "journald.conf.d/ so that it stays small",
+            told,
+            fix=Fix("dropped old journals", lambda: _vacuum(appliance)),
+        )
+    return ok(told)
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # rotated away
+
+
+def _start_journal(appliance: Appliance) -> None:
+    appliance.units.run("systemctl", "restart", "systemd-journald.socket", _JOURNALD)
+
+
 CHECKS = (
+    Check("journal", Section.APPLIANCE, "the journal is kept, within bounds", _journal),
     Check("disk-space", Section.APPLIANCE, "there is space on the disk", _space),
     Check("disk-inodes", Section.APPLIANCE, "the disk can hold more files", _inodes),
     Check("memory", Section.APPLIANCE, "there is memory left", _memory),

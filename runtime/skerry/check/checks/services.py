@@ -19,7 +19,7 @@ from skerry.check.model import (
 
 SERVICES = ("keyd", "certd", "identityd", "tpmd", "edged")
 _SOCKETS = {"edged": ("skerry-edged-mgmt.socket", "skerry-edged-workload.socket")}
-_PROBES = {"edged": ("2022-08-03", "/modules")}
+_VERSIONS = {"edged": "2022-08-03"}
 _ANSWER_SECONDS = 10.0
 _BAD_SETTINGS = 153
 _MANY_RESTARTS = 3
@@ -28,7 +28,8 @@ _MANY_RESTARTS = 3
 def _answers(appliance: Appliance, *, service: str) -> Finding:
     if service == "tpmd" and not uses_tpm(appliance):
         return ignored("this device does not prove its identity by a TPM")
-    version, path = _PROBES.get(service, ("2020-09-01", "/config"))
+    # asks the service alone: what it needs others for is their check's matter
+    version = _VERSIONS.get(service, "2020-09-01")
     socket = appliance.socket(service)
     if not socket.exists():
         return error(
@@ -38,7 +39,7 @@ def _answers(appliance: Appliance, *, service: str) -> Finding:
             fix=_start(appliance, service),
         )
     try:
-        ServiceClient(socket, version, _ANSWER_SECONDS).get(path)
+        ServiceClient(socket, version, _ANSWER_SECONDS).get("/config")
     except ApiError as problem:
         return error(
             f"{service} answers {problem.status}: {problem}",
@@ -82,6 +83,13 @@ def _units(appliance: Appliance) -> Finding:
 
 
 def _unit(appliance: Appliance, service: str, unit: Unit | None) -> Finding | None:
+    if unit is not None and unit.load == "masked":
+        return error(
+            f"{service} is masked: nothing may start it",
+            f"skerry check --fix, or: sudo systemctl unmask {unit.name}; "
+            f"sudo systemctl start {unit.name}",
+            fix=_unmask(appliance, service),
+        )
     if unit is None or unit.load != "loaded":
         return error(f"{service} is not installed", "install the package skerry again")
     if unit.failed and unit.status == _BAD_SETTINGS:
@@ -127,6 +135,16 @@ def _start(appliance: Appliance, service: str) -> Fix:
             appliance.units.run("systemctl", "start", unit)
 
     return Fix(f"started {service} again", run)
+
+
+def _unmask(appliance: Appliance, service: str) -> Fix:
+    def run() -> None:
+        units = (f"skerry-{service}.service", *_sockets(service))
+        appliance.units.run("systemctl", "unmask", *units)
+        appliance.units.run("systemctl", "unmask", "--runtime", *units)
+        _start(appliance, service).run()
+
+    return Fix(f"unmasked and started {service}", run)
 
 
 def _check(service: str, section: Section, name: str) -> Check:
