@@ -1,5 +1,7 @@
 """The main job on the real image: stamped, booted, identified, working; and after a restart."""
 
+from pathlib import Path
+
 import pytest
 
 from skerry_factory.appliance import BootedAppliance
@@ -7,6 +9,7 @@ from skerry_factory.demo import READINGS, SENSOR, Patience, Workload
 
 pytestmark = pytest.mark.vm
 
+ROLES = Path(__file__).resolve().parents[1] / "roles"
 PATIENCE = Patience(identity_seconds=600, workload_seconds=600)
 # a module asks for a certificate of its own whenever it starts, so those are others after a restart
 UNIQUE = (
@@ -88,6 +91,15 @@ def test_the_data_partition_has_grown(appliance: BootedAppliance) -> None:
             source.partition("[")[0]
             == appliance.output_of("findmnt -n -o SOURCE /data").strip().partition("[")[0]
         )
+
+
+def test_the_appliance_is_valid(appliance: BootedAppliance) -> None:
+    """Every check of the roles holds on the image as it is shipped, each role with some of them."""
+    working(appliance)
+    validation = appliance.validate(lambda area: None)
+    assert [check for check in validation.checks if check.result == "failed"] == []
+    passed = {check.area for check in validation.checks if check.result == "passed"}
+    assert passed == {module.parent.name for module in ROLES.glob("*/test_verify.py")}
 
 
 def test_a_restart_keeps_identity_and_workload(appliance: BootedAppliance) -> None:

@@ -25,7 +25,7 @@ from skerry_factory.command_line import default_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "trixie"
-ROLES = ("base", "engine", "tpm", "runtime")
+ROLES = ("base", "engine", "gateway", "tpm", "runtime")
 BOOTSTRAP = ("mmdebstrap", "--variant=minbase", "--format=directory", "--quiet")
 WRAPPER = ROOT / "images" / "skerry_factory" / "data" / "chroot-wrapper"
 BUILD_FILES = "var/cache/skerry-build"

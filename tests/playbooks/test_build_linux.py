@@ -24,7 +24,7 @@ NOT_WRITTEN = (
     "var/log/dpkg.log",
 )
 VARIABLES: dict[str, object] = {
-    "image_roles": ["base", "engine", "tpm", "runtime", "identity", "preload", "seal"],
+    "image_roles": ["base", "engine", "gateway", "tpm", "runtime", "identity", "preload", "seal"],
     "image_timezone": "Europe/Berlin",
     "image_users": [{"name": "tech", "groups": ["sudo"], "ssh_authorized_keys": [KEY]}],
     "image_network": {"dhcp": True},

@@ -1,4 +1,8 @@
-"""`skerry certificates list`: subject, issuer, expiry and next renewal of all certificates."""
+"""`skerry certificates`: `list` all with expiry and next renewal; `trust`, what leaf devices need.
+
+`trust` is edged's trust bundle, what modules trust too: the certificate that the edge hub shows
+chains to one of its certificates, also after a renewal of the edge CA.
+"""
 
 import argparse
 import json
@@ -9,9 +13,12 @@ from typing import TYPE_CHECKING
 from skerry.cli._options import add_output
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from skerry.check.certificates import Watched
 
 _ETC = "/etc/skerry"
+_API_VERSION = "2022-08-03"
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,6 +29,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     listing.add_argument("--etc", metavar="DIR", default=_ETC, help=f"default {_ETC}")
     add_output(listing)
     listing.set_defaults(run=run_list)
+    trust = actions.add_parser(
+        "trust",
+        help="print what a leaf device has to trust, as PEM",
+        epilog="example: sudo skerry certificates trust > gateway.pem; a device SDK takes that "
+        "file as its trusted root, and the host name of this device as its gateway",
+    )
+    add_output(trust)
+    trust.set_defaults(run=run_trust)
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -57,6 +72,57 @@ def run_list(options: argparse.Namespace) -> int:
         ]
         sys.stdout.write(columns(head, lines))
     return 1 if any(r.state in {"expired", "unreadable"} for r in rows) else 0
+
+
+def run_trust(options: argparse.Namespace) -> int:
+    """Print the certificates; on standard error who they are, to be compared with what arrived."""
+    from cryptography import x509
+
+    from skerry.base.errors import SkerryError
+
+    pem = _trust_bundle()
+    try:
+        found = [_trusted(one) for one in x509.load_pem_x509_certificates(pem.encode())]
+    except ValueError as error:
+        raise SkerryError(f"the trust bundle cannot be read: {error}, expected PEM") from error
+    if options.output == "json":
+        sys.stdout.write(json.dumps({"certificates": found}, indent=1) + "\n")
+        return 0
+    sys.stdout.write("".join(one["pem"] for one in found))
+    for one in found:
+        sys.stderr.write(f"{one['subject']}, until {one['not_after']}, SHA-256 {one['sha256']}\n")
+    return 0
+
+
+def _trust_bundle() -> str:
+    from skerry.base.client import ApiError, ServiceClient, UnreachableError
+    from skerry.base.errors import SkerryError
+    from skerry.cli._units import socket_of
+
+    try:
+        answer = ServiceClient(socket_of("workload"), _API_VERSION).get("/trust-bundle")
+    except UnreachableError as error:
+        raise SkerryError(f"{error}; is edged running? see: skerry system status") from error
+    except ApiError as error:
+        raise SkerryError(f"{error}; the device makes it with its identity") from error
+    pem = answer.get("certificate") if isinstance(answer, dict) else None
+    if not isinstance(pem, str):
+        raise SkerryError(f"edged answered {answer!r}, expected a trust bundle")
+    return pem
+
+
+def _trusted(certificate: "Certificate") -> dict[str, str]:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from skerry.base.upkeep import rfc3339
+
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "not_after": rfc3339(certificate.not_valid_after_utc),
+        "sha256": certificate.fingerprint(SHA256()).hex(),
+        "pem": certificate.public_bytes(Encoding.PEM).decode(),
+    }
 
 
 def _watched(etc: Path) -> list["Watched"]:

@@ -1,4 +1,4 @@
-"""`skerry certificates list`, with a certd and an identityd that answer what a test gave them."""
+"""`skerry certificates`, with a certd, an identityd and an edged that answer what a test gives."""
 
 import json
 import threading
@@ -188,3 +188,68 @@ def test_every_configuration_has_its_certificates(case: str) -> None:
     for one in found:
         own = one.cert_id in certd.get("preloaded_certs", {})
         assert not (own and one.policy is not None), one
+
+
+@contextmanager
+def bundled(folder: Path, monkeypatch: pytest.MonkeyPatch, bundle: str | None) -> Iterator[None]:
+    """An edged whose trust bundle is given."""
+    router = Router(["2022-08-03"])
+
+    def answer(_request: Request) -> Response:
+        if bundle is None:
+            raise HttpError(404, "there is no trust bundle")
+        return Response.json({"certificate": bundle})
+
+    router.add("GET", "/trust-bundle", answer)
+    monkeypatch.setenv("SKERRY_RUN", str(folder))
+    with serving(folder, "workload", router):
+        yield
+
+
+def test_what_leaf_devices_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output is a file for a device SDK, standard error says whom it trusts."""
+    bundle = pem("edge", "edge") + "\n# of the site\n" + pem("site CA", "site CA")
+    with bundled(tmp_path, monkeypatch, bundle):
+        assert run(["certificates", "trust"]) == 0
+        told = capsys.readouterr()
+        assert run(["certificates", "trust", "--output", "json"]) == 0
+    subjects = [one.subject for one in x509.load_pem_x509_certificates(told.out.encode())]
+    assert subjects == [name("edge"), name("site CA")]
+    edge, _site = told.err.splitlines()
+    sha256 = x509.load_pem_x509_certificate(told.out.encode()).fingerprint(hashes.SHA256()).hex()
+    assert edge == f"CN=edge, until 2100-01-01T00:00:00Z, SHA-256 {sha256}"
+    rows = json.loads(capsys.readouterr().out)["certificates"]
+    assert "".join(one.pop("pem") for one in rows) == told.out
+    assert rows[0] == {"subject": "CN=edge", "not_after": "2100-01-01T00:00:00Z", "sha256": sha256}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [
+        (None, "there is no trust bundle; the device makes it with its identity"),
+        ("nothing", "the trust bundle cannot be read: "),
+    ],
+)
+def test_without_a_trust_bundle_nothing_is_printed(
+    bundle: str | None,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The reason is told, with exit status 1."""
+    with bundled(tmp_path, monkeypatch, bundle):
+        assert run(["certificates", "trust"]) == 1
+    told = capsys.readouterr()
+    assert (told.out, said in told.err) == ("", True)
+
+
+def test_without_edged_nothing_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command says where to look; exit status 1."""
+    monkeypatch.setenv("SKERRY_RUN", str(tmp_path))
+    assert run(["certificates", "trust"]) == 1
+    assert "is edged running? see: skerry system status" in capsys.readouterr().err
