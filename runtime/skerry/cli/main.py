@@ -9,6 +9,7 @@ standard error.
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import NoReturn
 import skerry.cli
 from skerry import __version__
 from skerry.base.program import run_program
+from skerry.cli._iotedge import NAME, is_alias, translated, version
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,9 +46,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return run_program("skerry", lambda: command(options))
 
 
+def run_alias(arguments: Sequence[str]) -> int:
+    """Run one command line in the spelling of `iotedge`; returns its exit status."""
+
+    def command() -> int:
+        words, host = translated(arguments)
+        if words == ["--version"]:
+            sys.stdout.write(f"{version()}\n")
+            return 0
+        if host is not None:
+            os.environ["SKERRY_HOST"] = host
+        return run(words)
+
+    return run_program(NAME, command)
+
+
 def main() -> NoReturn:
-    """Run as the console script."""
-    sys.exit(run())
+    """Run as the console script, by whichever name."""
+    sys.exit(run_alias(sys.argv[1:]) if is_alias(sys.argv[0]) else run())
 
 
 if __name__ == "__main__":

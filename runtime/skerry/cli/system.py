@@ -13,6 +13,8 @@ from skerry.cli._options import add_output
 
 _SETTINGS = Path("/etc/skerry/edged")
 _UNIT_DIR = "/etc/systemd/system"
+_BIN_DIR = "/usr/local/bin"
+_COMMAND = Path("/usr/bin/skerry")
 _ENGINE = "unix:///var/run/docker.sock"
 _STOP_SECONDS = 30
 _LAST_LINES = 10
@@ -42,6 +44,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     restart.set_defaults(run=run_restart)
     again = actions.add_parser("reprovision", help="have the device's identity made again")
     again.set_defaults(run=run_reprovision)
+    alias = actions.add_parser("alias", help="whether the command iotedge is there, too")
+    alias.add_argument("state", choices=("on", "off"), metavar="on|off")
+    alias.add_argument("--bin-dir", metavar="DIR", default=_BIN_DIR, help=f"default {_BIN_DIR}")
+    alias.set_defaults(run=run_alias)
     level = actions.add_parser("set-log-level", help="how much the native services write")
     level.add_argument("level", choices=_LEVELS, metavar="|".join(_LEVELS))
     level.add_argument("--unit-dir", metavar="DIR", default=_UNIT_DIR, help=f"default {_UNIT_DIR}")
@@ -58,12 +64,19 @@ def run_status(options: argparse.Namespace) -> int:
     if options.output == "json":
         sys.stdout.write(json.dumps({"services": states, "failed": failed}, indent=1) + "\n")
         return 1 if failed else 0
+    sys.stdout.write("System services:\n")
     for name, state in states.items():
-        sys.stdout.write(f"{name:<{_NAME_WIDTH}}{state}\n")
+        unit = f"skerry-{name}"
+        sys.stdout.write(f"    {unit:<{_NAME_WIDTH}}{_shown(state)}\n")
     for name in failed:
         unit = f"skerry-{name}.service"
         sys.stdout.write(f"\n{unit}:\n{last_lines(unit, _LAST_LINES)}")
     return 1 if failed else 0
+
+
+def _shown(state: str) -> str:
+    """Return a state in upstream's words."""
+    return state.capitalize() if state in ("running", "ready") else f"Down - {state}"
 
 
 def run_logs(options: argparse.Namespace) -> int:
@@ -134,6 +147,26 @@ def run_set_log_level(options: argparse.Namespace) -> int:
     systemctl("daemon-reload")
     systemctl("try-restart", *units())
     sys.stderr.write(f"The native services write messages of level {level} and above\n")
+    return 0
+
+
+def run_alias(options: argparse.Namespace) -> int:
+    """Link `iotedge` to `skerry`, or take the link away; a file of somebody else stays."""
+    from skerry.base.errors import SkerryError
+    from skerry.cli._iotedge import NAME
+
+    link = Path(options.bin_dir) / NAME
+    is_ours = link.is_symlink() and link.readlink() == _COMMAND
+    if (link.exists() or link.is_symlink()) and not is_ours:
+        raise SkerryError(f"{link} is there and not Skerry's; remove it first")
+    try:
+        if options.state == "off":
+            link.unlink(missing_ok=True)
+        elif not is_ours:
+            link.symlink_to(_COMMAND)
+    except OSError as error:
+        raise SkerryError(f"{link} cannot be changed: {error.strerror}") from error
+    sys.stderr.write(f"The command {NAME} is {options.state}\n")
     return 0
 
 

@@ -194,11 +194,12 @@ def test_status_shows_the_last_words_of_a_failed_service(
     (tmp_path / "journalctl").chmod(0o755)
     assert run(["system", "status"]) == 1
     assert capsys.readouterr().out == (
-        "keyd                    running\n"
-        "certd                   failed (153)\n"
-        "tpmd                    running\n"
-        "identityd               running\n"
-        "edged                   running\n"
+        "System services:\n"
+        "    skerry-keyd             Running\n"
+        "    skerry-certd            Down - failed (153)\n"
+        "    skerry-tpmd             Running\n"
+        "    skerry-identityd        Running\n"
+        "    skerry-edged            Running\n"
         "\nskerry-certd.service:\n"
         "asked: --unit skerry-certd.service --lines 10 --no-pager --quiet\n"
     )
@@ -235,3 +236,24 @@ def test_changing_verbs_need_root(
     assert run(["system", *verb]) == 1
     assert capsys.readouterr().err.endswith("needs root; run it with sudo\n")
     assert not commands.exists()
+
+
+def test_the_alias_is_a_link_that_can_be_taken_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On and off as often as one likes; what somebody else has put there stays."""
+    link = tmp_path / "iotedge"
+    for _ in range(2):
+        assert run(["system", "alias", "on", "--bin-dir", str(tmp_path)]) == 0
+        assert str(link.readlink()) == "/usr/bin/skerry"
+    for _ in range(2):
+        assert run(["system", "alias", "off", "--bin-dir", str(tmp_path)]) == 0
+        assert not link.is_symlink()
+    link.write_text("upstream's")
+    capsys.readouterr()
+    for state in ("on", "off"):
+        assert run(["system", "alias", state, "--bin-dir", str(tmp_path)]) == 1
+        assert "is there and not Skerry's; remove it first" in capsys.readouterr().err
+    assert link.read_text() == "upstream's"
+    assert run(["system", "alias", "on", "--bin-dir", str(tmp_path / "none")]) == 1
+    assert "cannot be changed: No such file or directory" in capsys.readouterr().err
