@@ -156,9 +156,10 @@ def signed(
     days: int = 30,
     path_length: int | None = None,
     address: str = "",
+    key: ec.EllipticCurvePrivateKey | None = None,
 ) -> Signed:
     """Make a certificate, self-signed without `by`; a server's may name an address."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()

@@ -224,18 +224,29 @@ def _read_certs(appliance: Appliance) -> Finding:
         except UnreachableError as problem:
             return error(f"certd does not answer: {problem}", "journalctl -u skerry-certd")
         except (ApiError, SkerryError) as problem:
+            inside = isinstance(problem, ApiError) and problem.status == _INSIDE
             location = certd.preloaded.get(cert_id)
-            if location is None:
+            if location is None and not inside:
                 continue  # issued when it is first needed
             if isinstance(location, tuple) and "cannot be read" not in str(problem):
                 continue  # a bundle of certificates that may not be made yet
-            found.append(
-                error(
-                    f"the certificate {cert_id!r} ({role}) cannot be read: {problem}",
-                    f"put a PEM file, readable for skerry-certs, at {location}",
-                )
-            )
+            found.append(_no_certificate(cert_id, role, problem, location, inside=inside))
     return worst(found, ok(f"{read} certificates"))
+
+
+def _no_certificate(
+    cert_id: str, role: str, problem: Exception, location: object, *, inside: bool
+) -> Finding:
+    why = "certd cannot read it" if inside else str(problem)
+    cause = f"the certificate {cert_id!r} ({role}) cannot be read: {why}"
+    if not isinstance(location, str):
+        remedy = "journalctl -u skerry-certd says why; its files belong to skerry-certs"
+        return error(cause, remedy, "it was made on this device")
+    path = location.removeprefix("file://")
+    remedy = (
+        f"put a PEM file, readable for skerry-certs, at {path}; see: journalctl -u skerry-certd"
+    )
+    return error(cause, remedy, _rights(location))
 
 
 def _read_keys(appliance: Appliance) -> Finding:
