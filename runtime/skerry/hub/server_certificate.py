@@ -26,16 +26,24 @@ _SPENT = 0.6
 """Share of its time after which a certificate is replaced: there is room for many attempts."""
 
 _TRUST_SECONDS = 3600.0
-_RETRY_SECONDS = 20.0
+_LEAST_SECONDS, _RETRY_SECONDS = 1.0, 20.0
 
 
 class ServerIdentity:
     """Certificate, context and trust; `open` first, then `run` for as long as the hub serves."""
 
-    def __init__(self, workload: WorkloadClient, name: str, clock: Clock, log: Logger) -> None:
-        """`name` is what clients dial."""
+    def __init__(
+        self,
+        workload: WorkloadClient,
+        name: str,
+        clock: Clock,
+        log: Logger,
+        longest: timedelta = LIFETIME,
+    ) -> None:
+        """`name` is what clients dial; no certificate is used longer than `longest`."""
         self._workload = workload
         self._name = name
+        self._longest = longest
         self._clock = clock
         self._log = log
         self._context: ssl.SSLContext | None = None
@@ -60,11 +68,12 @@ class ServerIdentity:
         """Renew the certificate before its end, and look for another trust bundle."""
         while True:
             left = (self._renew_at - self._clock.now()).total_seconds()
-            await asyncio.sleep(min(max(left, _RETRY_SECONDS), _TRUST_SECONDS))
+            await asyncio.sleep(min(max(left, _LEAST_SECONDS), _TRUST_SECONDS))
             try:
                 await self.renew()
             except SkerryError as error:
                 self._log.warning("the server certificate is not renewed yet", reason=error)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def renew(self) -> None:
         """Take what is due. Raises: SkerryError when edged gives nothing that can be used."""
@@ -89,7 +98,7 @@ class ServerIdentity:
         if found.expires <= now:
             raise WorkloadError(f"edged gave a certificate that ended at {found.expires}")
         self._load(found)
-        self._renew_at = now + _SPENT * (found.expires - now)
+        self._renew_at = now + min(_SPENT * (found.expires - now), self._longest)
         self._log.info("server certificate", name=self._name, expires=_text(found.expires))
 
     def _load(self, found: ServerCertificate) -> None:

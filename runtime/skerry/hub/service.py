@@ -51,7 +51,9 @@ class Edge:
         self._workload = WorkloadClient(
             around.socket_path, around.api_version, around.module_id, around.generation_id
         )
-        self.identity = ServerIdentity(self._workload, around.hostname, clock, log)
+        self.identity = ServerIdentity(
+            self._workload, around.hostname, clock, log, around.renew_after
+        )
         self.upstream = Upstream(
             _without_port(around.parent or around.hub_name),
             around.upstream_port,

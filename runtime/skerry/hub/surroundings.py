@@ -7,11 +7,13 @@ deployment's `env`, under upstream's names where upstream has one:
     RuntimeLogLevel            of the log lines
     UpstreamPort               of MQTT at the cloud or parent, 8883
     mqttSettings__port, httpSettings__port, MetricsPort   what is listened on: 8883, 443, 9600
+    ServerCertificateRenewAfterInMs   longest use of a server certificate, at most 30 days
     StoreDurability            synced (default), written, memory: docs/store.md
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from skerry.module.metrics_server import PORT as METRICS_PORT
 
 _DEFAULT_STORAGE = "/var/lib/skerry-hub"
 _MOST_PORT = 65535
+_RENEW_AFTER, _LONGEST_MS = "ServerCertificateRenewAfterInMs", 30 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Surroundings:
     https_port: int
     metrics_port: int
     durability: Durability
+    renew_after: timedelta
 
     @property
     def has_cloud(self) -> bool:
@@ -73,6 +77,7 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         https_port=_port(environment, "httpSettings__port", 443),
         metrics_port=_port(environment, "MetricsPort", METRICS_PORT),
         durability=_durability(environment),
+        renew_after=timedelta(milliseconds=_number(environment, _RENEW_AFTER, _LONGEST_MS)),
     )
 
 
@@ -88,6 +93,14 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 0 <= int(text) <= _MOST_PORT:
         raise SurroundingsError(f"{name} is {text!r}, expected a port from 0 to {_MOST_PORT}")
     return int(text)
+
+
+def _number(environment: Mapping[str, str], name: str, most: int) -> int:
+    """Return a number from 1; `most` when it is larger or not given."""
+    text = environment.get(name, str(most))
+    if not text.isdecimal() or int(text) == 0:
+        raise SurroundingsError(f"{name} is {text!r}, expected a whole number from 1")
+    return min(int(text), most)
 
 
 def _durability(environment: Mapping[str, str]) -> Durability:

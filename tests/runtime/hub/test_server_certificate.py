@@ -70,6 +70,25 @@ def test_a_renewal_drops_no_connection(tmp_path: Path, fake: FakeWorkload, clock
         asyncio.run(check())
 
 
+def test_a_certificate_may_be_used_for_less_than_it_holds(
+    tmp_path: Path, fake: FakeWorkload, clock: SetClock
+) -> None:
+    """Then it is replaced after that time."""
+    workload = WorkloadClient(tmp_path / "w.sock", VERSION, "$edgeHub", "7")
+    hour = timedelta(hours=1)
+    identity = ServerIdentity(workload, "localhost", clock, get_logger("hub"), hour)
+
+    async def check() -> None:
+        await identity.open()
+        for minutes, served in ((59, 1), (1, 2), (59, 2)):
+            clock.move(minutes * 60)
+            await identity.renew()
+            assert len(fake.served) == served
+
+    with fake.serving(tmp_path / "w.sock"):
+        asyncio.run(check())
+
+
 def test_what_is_refused_keeps_the_former_certificate(
     tmp_path: Path, fake: FakeWorkload, clock: SetClock
 ) -> None:
