@@ -163,9 +163,13 @@ class FakeEdged:
         return Response.json({"state": str(id(self.deployment))})
 
     def _get_report(self, _request: Request) -> Response:
+        if not self.reports:
+            raise HttpError(404, "the agent has not reported")
         return Response.json(self.reports[-1])
 
     def _get_transaction(self, _request: Request) -> Response:
+        if not self.transactions:
+            raise HttpError(404, "there is no history")
         return Response.json(self.transactions[-1])
 
     def _ask(self, request: Request) -> Response:

@@ -66,16 +66,19 @@ def _status(appliance: Appliance) -> Finding:
         report, history = client.deployment_status(), client.deployment_history()
     except (ApiError, UnreachableError) as problem:
         return error(f"edged does not tell: {problem}", "journalctl -u skerry-edged")
-    found = [*_last(report), *_rolled_back(history)]
     if report is None:
         return warning("the edge agent has not reported yet", "skerry logs edgeAgent")
-    return worst(found, ok("the last deployment is in force"))
+    missed = _last(report)
+    if not missed:
+        # one that was rolled back before it is history
+        return ok("the last deployment is in force")
+    return worst([*missed, *_rolled_back(history)], missed[0])
 
 
-def _last(report: Mapping[str, Any] | None) -> list[Finding]:
-    status = (report or {}).get("lastDesiredStatus")
+def _last(report: Mapping[str, Any]) -> list[Finding]:
+    status = report.get("lastDesiredStatus")
     code = status.get("code") if isinstance(status, dict) else None
-    if report is None or code == _APPLIED:
+    if code == _APPLIED:
         return []
     told = str(status.get("description") or "") if isinstance(status, dict) else ""
     return [

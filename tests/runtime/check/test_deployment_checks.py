@@ -1,0 +1,59 @@
+"""The check of the deployment: what agent and history say of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.edged import FakeEdged
+from harness.appliances import Machine
+from skerry.check.model import Finding, Result
+
+WELL = {"lastDesiredStatus": {"code": 200, "description": ""}}
+BAD = {"lastDesiredStatus": {"code": 500, "description": "not in force: m ended"}}
+ROLLED_BACK = {
+    "bad": {"abc": "m ended"},
+    "history": [{"digest": "abc", "version": 3, "outcome": "rolled-back", "reason": "m ended"}],
+}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def told(
+    machine: Machine, report: dict[str, Any] | None, transaction: dict[str, Any] | None = None
+) -> Finding:
+    """Return what the check says when edged has these."""
+    reports = [report] if report is not None else []
+    edged = FakeEdged(reports=reports, transactions=[transaction] if transaction else [])
+    socket = machine.root / "run/skerry/mgmt.sock"
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    with edged.serving(socket):
+        return machine.find("deployment-status")
+
+
+def test_a_deployment_in_force_is_well(machine: Machine) -> None:
+    """Also when another one was rolled back before it."""
+    assert told(machine, WELL).result is Result.OK
+    assert told(machine, WELL, ROLLED_BACK).result is Result.OK
+
+
+def test_a_deployment_that_is_not_in_force_is_an_error(machine: Machine) -> None:
+    """With the agent's reason, and that it was rolled back."""
+    found = told(machine, BAD, ROLLED_BACK)
+    assert (found.result, "m ended" in found.cause) == (Result.ERROR, True)
+    assert any("was rolled back" in line for line in found.evidence), found
+
+
+def test_an_agent_that_has_not_reported_is_told(machine: Machine) -> None:
+    """It may be about to."""
+    found = told(machine, None)
+    assert (found.result, "has not reported yet" in found.cause) == (Result.WARNING, True)
+
+
+def test_an_edged_that_does_not_answer_is_told(machine: Machine) -> None:
+    """Nothing listens there."""
+    found = machine.find("deployment-status")
+    assert (found.result, "edged does not tell" in found.cause) == (Result.ERROR, True)
