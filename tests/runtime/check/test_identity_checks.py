@@ -97,6 +97,7 @@ FAULTS: list[tuple[str, Plant, Result, str]] = [
         "'device-id' (device identity) cannot be read",
     ),
     ("certs-read", lambda h: h.put("ca.pem", "nothing"), Result.ERROR, "'local-ca' (local CA)"),
+    ("certs-read", lambda h: (h.files / "hub-ca.pem").unlink(), Result.ERROR, "trust-bundle-user"),
     ("certs-read", lambda h: silent(h, "certd"), Result.ERROR, "certd does not answer"),
     (
         "key-pairs-read",
@@ -174,6 +175,15 @@ def test_what_is_wrong_is_named(
     found = house.machine.find(check_id)
     assert (found.result, said in found.cause) == (result, True), found
     assert found.remedy
+
+
+def test_a_file_that_cannot_be_read_is_shown(house: Checked) -> None:
+    """With its rights, or that it is not there."""
+    house.put("device.key", "nothing")
+    assert "7 bytes" in house.machine.find("key-pairs-read").evidence[-1]
+    (house.files / "device.pem").unlink()
+    (line,) = house.machine.find("certs-read").evidence
+    assert line == f"{house.files / 'device.pem'}: No such file or directory"
 
 
 def test_a_device_in_order_is_well(house: Checked) -> None:

@@ -239,14 +239,11 @@ def _no_certificate(
 ) -> Finding:
     why = "certd cannot read it" if inside else str(problem)
     cause = f"the certificate {cert_id!r} ({role}) cannot be read: {why}"
-    if not isinstance(location, str):
+    if location is None or isinstance(location, tuple):
         remedy = "journalctl -u skerry-certd says why; its files belong to skerry-certs"
         return error(cause, remedy, "it was made on this device")
-    path = location.removeprefix("file://")
-    remedy = (
-        f"put a PEM file, readable for skerry-certs, at {path}; see: journalctl -u skerry-certd"
-    )
-    return error(cause, remedy, _rights(location))
+    remedy = "put a PEM file there that skerry-certs may read; see: journalctl -u skerry-certd"
+    return error(cause, remedy, _rights(str(location)))
 
 
 def _read_keys(appliance: Appliance) -> Finding:
