@@ -38,7 +38,10 @@ class BaseDefinition:
 
 @dataclass(frozen=True)
 class ContainerDefinition:
-    """One image on top of the base; `env` is its own, laid over that of the base."""
+    """One image on top of the base; `env` is its own, laid over that of the base.
+
+    `ports` (TCP) are those that a deployment may publish: the engine binds no others.
+    """
 
     name: str
     title: str
@@ -46,6 +49,7 @@ class ContainerDefinition:
     entrypoint: tuple[str, ...]
     entries: Mapping[str, Entry]
     env: Mapping[str, str]
+    ports: tuple[int, ...]
 
 
 def container_names(checkout: Checkout) -> list[str]:
@@ -78,6 +82,7 @@ def load_container(name: str, checkout: Checkout) -> ContainerDefinition:
         entrypoint=tuple(image["entrypoint"]),
         entries=_entries(tables, checkout),
         env=tables.get("env", {}),
+        ports=tuple(image.get("ports", ())),
     )
 
 

@@ -114,6 +114,7 @@ def _image(
         env={**base.env, **definition.env},
         entrypoint=definition.entrypoint,
         user=f"{definition.user}:{definition.user}",
+        ports=definition.ports,
         labels=_labels(definition.title),
     )
 

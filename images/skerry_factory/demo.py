@@ -39,7 +39,7 @@ class Patience:
     """How long to wait for what, and how often to look."""
 
     identity_seconds: float = 300.0
-    workload_seconds: float = 300.0
+    workload_seconds: float = 600.0
     pause_seconds: float = 2.0
 
     def wait_until(self, find: Callable[[], T | None], seconds: float, otherwise: str) -> T:
@@ -104,6 +104,9 @@ class Cloud(Protocol):
 
     def enrol(self, device: str, endorsement_key: str) -> None:
         """Let a device register that shows the TPM of this endorsement key (base64)."""
+
+    def telemetry(self, device: str, module: str, count: int) -> Sequence[str] | None:
+        """Return the first messages of a module, None while fewer than `count` have arrived."""
 
 
 class Parts(Protocol):
@@ -215,6 +218,8 @@ def _watch(
                 step.done_as("endorsement key of its TPM")
         _identity(demo, progress, appliance, patience)
         _workload(demo, progress, appliance, patience)
+        if cloud is not None:
+            _telemetry(demo, progress, cloud, patience, device)
         _validate(demo, progress, appliance)
     except FactoryError:
         demo.console = appliance.console_tail()
@@ -251,6 +256,18 @@ def _workload(demo: Demo, progress: Progress, appliance: Appliance, patience: Pa
         except PatienceEnded as error:
             raise FactoryError(f"{error}; {last}") from error
         step.done_as(f"{seen.status}, {seen.readings} readings")
+
+
+def _telemetry(
+    demo: Demo, progress: Progress, cloud: Cloud, patience: Patience, device: str
+) -> None:
+    with _step(demo, progress, "telemetry", "by the edge hub") as step:
+        step.waits_for(f"{READINGS} readings of {SENSOR} in the lab cloud")
+        silent = f"the lab cloud has not {READINGS} readings of {SENSOR}"
+        found = patience.wait_until(
+            lambda: cloud.telemetry(device, SENSOR, READINGS), patience.workload_seconds, silent
+        )
+        step.done_as(f"{len(found)} readings in the lab cloud, the last {found[-1]}")
 
 
 def _validate(demo: Demo, progress: Progress, appliance: Appliance) -> None:

@@ -25,7 +25,7 @@ import skerry
 from skerry.config import emit
 from skerry.config.build import OWN_IMAGES
 from skerry_factory.command import bound_command, run_command
-from skerry_factory.errors import FactoryError
+from skerry_factory.errors import CommandError, FactoryError
 from skerry_factory.stamp import Seed
 
 GUEST_HOST = "10.0.2.2"
@@ -33,6 +33,7 @@ _ROOT = "lab-root.pem"
 _START_SECONDS = 30.0
 _END_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
+_MONITOR_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,25 @@ class LabCloud:
             ]
         )
 
+    def telemetry(self, device: str, module: str, count: int) -> list[str] | None:
+        """Return the bodies of a module's first messages, None while there are fewer."""
+        command = [str(_program()), "monitor", "--data", str(self.folder / "data"), "-d", device]
+        command += ["-m", module, "--from", "earliest", "--message-count", str(count)]
+        try:
+            done = subprocess.run(
+                [*command, "--output", "json"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_MONITOR_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode != 0:
+            raise CommandError(command, done.returncode, done.stderr)
+        return [str(json.loads(line)["body"]) for line in done.stdout.splitlines()]
+
     def seed(self, seed: Seed) -> Seed:
         """Return a seed whose device has this lab as its cloud."""
         config = self.folder / "config.toml"
@@ -66,9 +86,13 @@ class LabCloud:
         own = {"name": "edgeAgent", "type": "docker", "config": image}
         agent = {**own, **tables.get("agent", {})}
         # The port of the SDKs may be taken, or not ours to take.
-        agent["env"] = {**agent.get("env", {}), "UpstreamPort": str(self.mqtt_port)}
+        port = {"UpstreamPort": str(self.mqtt_port)}
+        agent["env"] = {**agent.get("env", {}), **port}
+        hub = {"routes": {"telemetry": "FROM /messages/* INTO $upstream"}, **tables.get("hub", {})}
+        hub["env"] = {**hub.get("env", {}), **port}
         return {
             **tables,
+            "hub": hub,
             "trust_bundle_cert": f"file:///run/seed/secrets/{_ROOT}",
             "provisioning": {
                 "source": "dps",

@@ -36,6 +36,7 @@ class Image:
     env: Mapping[str, str]
     entrypoint: Sequence[str] = ()
     user: str = ""
+    ports: Sequence[int] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +82,8 @@ def image_config(image: Image) -> dict[str, object]:
         settings["Entrypoint"] = list(image.entrypoint)
     if image.user:
         settings["User"] = image.user
+    if image.ports:
+        settings["ExposedPorts"] = {f"{port}/tcp": {} for port in sorted(image.ports)}
     return {
         "architecture": image.arch,
         "os": OS,

@@ -220,6 +220,8 @@ def test_no_image_runs_as_root_or_carries_bytecode(name: str) -> None:
     text = (CHECKOUT.root / "images/containers" / name / "Containerfile").read_text()
     assert f"USER {definition.user}:{definition.user}\n" in text
     assert f"ENTRYPOINT {json.dumps(list(definition.entrypoint))}\n" in text
+    exposed = f"EXPOSE {' '.join(map(str, definition.ports))}\n"
+    assert (exposed in text) == ("EXPOSE" in text) == bool(definition.ports)
     for variable, value in definition.env.items():
         assert f"ENV {variable}={value}\n" in text
 

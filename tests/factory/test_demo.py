@@ -40,6 +40,7 @@ class Scripted:
     how: str = "no usable KVM: emulated"
     calls: list[str] = field(default_factory=list)
     enrolled: tuple[str, str] = ("", "")
+    telemetries: list[list[str] | None] = field(default_factory=lambda: [["1", "2", "3"]])
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -61,6 +62,12 @@ class Scripted:
     def enrol(self, device: str, endorsement_key: str) -> None:
         self._called("enrol")
         self.enrolled = (device, endorsement_key)
+
+    def telemetry(self, device: str, module: str, count: int) -> list[str] | None:
+        self._called("telemetry")
+        assert (device, module, count) == (self.device, "sample-sensor", 3)
+        found = self.telemetries
+        return found.pop(0) if len(found) > 1 else found[0]
 
     def endorsement_key(self) -> str | None:
         self._called("tpm")
@@ -123,10 +130,12 @@ def test_with_a_cloud_the_device_is_enrolled_by_its_tpm() -> None:
     """The lab serves before the disk is stamped and ends after the machine."""
     by_dps = Identity("dps", "pump-station-7", "2027-11-23")
     parts = Scripted(method=Method.TPM, endorsement_keys=[None, "AAE="], identities=[None, by_dps])
+    parts.telemetries.insert(0, None)
     demo, shown = demonstrate(parts)
     assert demo.done
-    steps = ["build", "cloud", "stamp", "boot", "enrol", "identity", "workload", "validate"]
-    assert [row.step for row in demo.rows] == steps
+    before = ["build", "cloud", "stamp", "boot", "enrol", "identity", "workload"]
+    assert [row.step for row in demo.rows] == [*before, "telemetry", "validate"]
+    assert demo.rows[7].outcome == "3 readings in the lab cloud, the last 3"
     assert demo.rows[1].outcome == "IoT Hub and DPS at https://10.0.2.2:8443"
     assert demo.rows[5].outcome == "dps, key in the TPM, edge CA until 2027-11-23"
     assert parts.enrolled == ("pump-station-7", "AAE=")
@@ -134,7 +143,7 @@ def test_with_a_cloud_the_device_is_enrolled_by_its_tpm() -> None:
     assert parts.calls[-2:] == ["stop", "stop the cloud"]
 
 
-@pytest.mark.parametrize("step", ["cloud", "stamp", "boot", "tpm", "enrol"])
+@pytest.mark.parametrize("step", ["cloud", "stamp", "boot", "tpm", "enrol", "telemetry"])
 def test_a_cloud_never_stays_behind(step: str) -> None:
     """Whatever fails, the lab is stopped if it was started."""
     parts = Scripted(method=Method.TPM, fails_at=step)
@@ -148,6 +157,13 @@ def test_a_tpm_that_is_never_shown_ends_it() -> None:
     demo, _ = demonstrate(Scripted(method=Method.TPM, endorsement_keys=[None]))
     assert demo.problem == "the device does not show its TPM after 0 s"
     assert demo.console == "last words of the console"
+
+
+def test_telemetry_that_never_arrives_ends_it() -> None:
+    """Within the time that a workload may take."""
+    demo, _ = demonstrate(Scripted(method=Method.TPM, telemetries=[None]))
+    assert demo.problem == "the lab cloud has not 3 readings of sample-sensor after 0 s"
+    assert demo.rows[-1].step == "telemetry"
 
 
 def test_it_waits_until_the_device_is_ready() -> None:

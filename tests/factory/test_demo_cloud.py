@@ -43,6 +43,8 @@ def test_a_device_is_led_to_the_lab(agent: str, tmp_path: Path) -> None:
     assert found["provisioning"]["attestation"] == {"method": "tpm", "registration_id": "press-41"}
     assert found["provisioning"]["global_endpoint"] == f"https://10.0.2.2:{running['https_port']}"
     assert found["agent"]["env"]["UpstreamPort"] == str(running["mqtt_port"])
+    assert found["hub"]["env"] == {"UpstreamPort": str(running["mqtt_port"])}
+    assert found["hub"]["routes"] == {"telemetry": "FROM /messages/* INTO $upstream"}
     assert ("RuntimeLogLevel" in found["agent"]["env"]) is bool(agent)
     assert found["hostname"] == "house"
     assert root.startswith("-----BEGIN CERTIFICATE-----")

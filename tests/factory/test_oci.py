@@ -17,6 +17,7 @@ IMAGE = Image(
     env={"B": "2", "A": "1"},
     entrypoint=("python3", "-m", "x"),
     user="13622:13622",
+    ports=(8883, 443),
     labels={"title": "t"},
 )
 
@@ -70,12 +71,13 @@ def test_docker_finds_the_same_configuration_and_layers() -> None:
 
 
 def test_the_configuration_says_how_to_run_it() -> None:
-    """User, entry point, environment in a fixed order, and the layers before compression."""
+    """User, entry point, ports, environment in a fixed order, and the layers before compression."""
     archive = write_archive(IMAGE)
     config = json.loads(content_of(archive)[blob(archive.id)])
     assert config["config"] == {
         "Entrypoint": ["python3", "-m", "x"],
         "Env": ["A=1", "B=2"],
+        "ExposedPorts": {"443/tcp": {}, "8883/tcp": {}},
         "Labels": {"title": "t"},
         "User": "13622:13622",
     }

@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 
 from fakes.workload import VERSION, Authority, FakeWorkload
+from harness.edge_hub import DEVICE, key_of, populate
+from harness.edged import until
+from skerry.wire.identity import Identity
 from skerry_factory.paths import Checkout
+from skerry_lab.messages.model import Event
+from skerry_lab.server import Lab
 
 SENSOR = Checkout.of_package().root / "images/containers/sample-sensor/sensor.py"
 
@@ -23,9 +28,11 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "PYTHONUNBUFFERED": "1",
+        "GATEWAY_PORT": "1",
         "INTERVAL_SECONDS": "0.01",
         "IOTEDGE_APIVERSION": VERSION,
         "IOTEDGE_DEVICEID": "house 1",
+        "IOTEDGE_GATEWAYHOSTNAME": "localhost",
         "IOTEDGE_IOTHUBHOSTNAME": "hub.example",
         "IOTEDGE_MODULEGENERATIONID": "7",
         "IOTEDGE_MODULEID": "sensor",
@@ -51,12 +58,21 @@ def sensor(variables: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def lines_of(process: subprocess.Popen[str], count: int) -> list[dict[str, Any]]:
-    """Return the next lines of its output."""
+    """Return the next lines of its output, without those about the hub."""
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        line = next_line(process)
+        found += [line] if not line["event"].startswith("hub ") else []
+    return found
+
+
+def next_line(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(count)]
+    line = process.stdout.readline()
     assert process.stderr is not None
-    assert all(lines), process.stderr.read()
-    return [json.loads(line) for line in lines]
+    assert line, process.stderr.read()
+    told: dict[str, Any] = json.loads(line)
+    return told
 
 
 def test_it_proves_its_identity_then_logs_readings(tmp_path: Path) -> None:
@@ -81,6 +97,41 @@ def test_it_signs_what_a_device_sdk_signs(tmp_path: Path) -> None:
     resource, expiry = workload.signed[0].decode().splitlines()
     assert resource == "hub.example%2Fdevices%2Fhouse+1%2Fmodules%2Fsensor"
     assert expiry.isdecimal()
+
+
+def test_without_a_hub_it_goes_on_and_says_why(tmp_path: Path) -> None:
+    """Readings are logged all the same; the reason is a line of its own."""
+    with FakeWorkload().serving(tmp_path / "workload.sock"), sensor(environment(tmp_path)) as one:
+        while (line := next_line(one))["event"] != "hub not reached":
+            pass
+        assert lines_of(one, 1)[0]["event"] == "reading"
+    assert line["hub"] == "localhost"
+    assert "refused" in line["reason"]
+
+
+def test_it_sends_its_readings(tmp_path: Path) -> None:
+    """To the hub of the device, as the module that it is; what arrives is what was logged."""
+    workload = FakeWorkload(module="a")
+    with Lab(tmp_path / "lab") as lab:
+        populate(lab)
+        workload.key = key_of(lab, Identity(DEVICE, "a"))
+        workload.beside = lab.root_pem
+        variables = {
+            **environment(tmp_path),
+            "IOTEDGE_DEVICEID": DEVICE,
+            "IOTEDGE_MODULEID": "a",
+            "IOTEDGE_IOTHUBHOSTNAME": lab.hub_name,
+            "GATEWAY_PORT": str(lab.mqtt_port),
+        }
+        with workload.serving(tmp_path / "workload.sock"), sensor(variables) as process:
+            _, *logged = lines_of(process, 4)
+            until(lambda: len(arrived(lab)) > 2, "readings arrive")
+        sent = [json.loads(event.telemetry.body) for event in arrived(lab)[:3]]
+    assert [{"event": "reading", **one} for one in sent] == logged
+
+
+def arrived(lab: Lab) -> list[Event]:
+    return lab.store.do(lambda cloud: list(cloud.messages.read(0, 1000, 10_000_000)))
 
 
 def test_it_waits_for_its_socket(tmp_path: Path) -> None:
@@ -150,8 +201,9 @@ def test_an_identity_that_is_not_proved_ends_it(
         ({"IOTEDGE_WORKLOADURI": "http://x"}, "IOTEDGE_WORKLOADURI is 'http://x', expected unix"),
         ({"INTERVAL_SECONDS": "soon"}, "INTERVAL_SECONDS is 'soon', expected a number above 0"),
         ({"INTERVAL_SECONDS": "nan"}, "INTERVAL_SECONDS is 'nan'"),
+        ({"GATEWAY_PORT": "0"}, "GATEWAY_PORT is '0', expected a port"),
     ],
-    ids=["no module", "no unix socket", "no number", "not a number"],
+    ids=["no module", "no unix socket", "no number", "not a number", "no port"],
 )
 def test_an_environment_of_no_module_ends_it(
     tmp_path: Path, changed: dict[str, str], message: str

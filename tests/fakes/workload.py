@@ -62,6 +62,7 @@ class FakeWorkload:
     generation: str = "7"
     authority: Authority = field(default_factory=lambda: Authority.make("edge CA"))
     trusted: Authority | None = None
+    beside: str = ""
     certificate_name: str | None = None
     days: int = 1
     key_of_another: bool = False
@@ -98,7 +99,8 @@ class FakeWorkload:
         self._refuse("trust-bundle")
         if "trust-bundle" in self.answers:
             return Response.json(self.answers["trust-bundle"])
-        return Response.json({"certificate": (self.trusted or self.authority).pem})
+        bundle = (self.trusted or self.authority).pem + self.beside
+        return Response.json({"certificate": bundle})
 
     def _identity(self, _request: Request, name: str) -> Response:
         self._refuse("identity")

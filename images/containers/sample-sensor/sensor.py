@@ -1,7 +1,8 @@
-"""The sample workload: proves who it is through the workload API, then logs readings.
+"""The sample workload: proves who it is, then logs readings and sends them to the edge hub.
 
 Everything comes from the environment that edged and the agent give every module (IOTEDGE_*) and
-from the module's own socket; only Python's standard library is used. The proof is a TLS handshake
+from the module's own socket. Where no hub runs on the device the readings are logged alone. The
+proof is a TLS handshake
 in memory: one end shows the identity certificate, the other trusts nothing but the trust bundle. It
 succeeds only if the certificate chains to the bundle and the private key belongs to it. The key
 stays in memory.
@@ -23,14 +24,22 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
+
+from skerry.base.clock import SystemClock
+from skerry.module.uplink import Place, Uplink
+from skerry.module.workload import WorkloadClient
 
 ANSWER_SECONDS = 60.0
 SOCKET_SECONDS = 120.0
 RETRY_SECONDS = 1.0
+END_SECONDS = 3.0
 TOKEN_SECONDS = 3600
 HMAC_BYTES = 32
+LAST_PORT = 65535
+OUTPUT = "telemetry"
 
 
 class EnvironmentProblem(Exception):
@@ -52,6 +61,8 @@ class Settings:
     module: str
     generation: str
     interval_seconds: float
+    gateway: str
+    gateway_port: int
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -72,6 +83,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         seconds = 0.0
     if not 0 < seconds < math.inf:
         raise EnvironmentProblem(f"INTERVAL_SECONDS is {interval!r}, expected a number above 0")
+    port = environment.get("GATEWAY_PORT", "8883")
+    if not port.isdecimal() or not 0 < int(port) <= LAST_PORT:
+        raise EnvironmentProblem(f"GATEWAY_PORT is {port!r}, expected a port")
     return Settings(
         socket_path=uri.path,
         api_version=given("IOTEDGE_APIVERSION"),
@@ -80,6 +94,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         module=given("IOTEDGE_MODULEID"),
         generation=given("IOTEDGE_MODULEGENERATIONID"),
         interval_seconds=seconds,
+        gateway=given("IOTEDGE_GATEWAYHOSTNAME"),
+        gateway_port=int(port),
     )
 
 
@@ -235,6 +251,35 @@ def temperature(second: float) -> float:
     return round(21.0 + 4.0 * math.sin(second / 60.0), 2)
 
 
+def make_uplink(settings: Settings) -> Uplink:
+    """Return the way of readings to the hub."""
+    workload = WorkloadClient(
+        Path(settings.socket_path), settings.api_version, settings.module, settings.generation
+    )
+    place = Place(
+        settings.gateway,
+        settings.gateway_port,
+        settings.hub,
+        settings.device,
+        settings.module,
+        OUTPUT,
+    )
+
+    def told(reason: str | None) -> None:
+        if reason is None:
+            say("hub reached", hub=settings.gateway)
+        else:
+            say("hub not reached", hub=settings.gateway, reason=reason)
+
+    return Uplink(
+        place,
+        lambda: workload.token(place.audience, time.time()),
+        workload.trust,
+        told,
+        SystemClock(),
+    )
+
+
 def say(event: str, **fields: object) -> None:
     """Write one line."""
     sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
@@ -242,7 +287,7 @@ def say(event: str, **fields: object) -> None:
 
 
 def main(environment: Mapping[str, str], stop: threading.Event) -> int:
-    """Prove the identity once, then log readings until stopped; returns the exit status."""
+    """Prove the identity once, then read, log and send until stopped; returns the exit status."""
     try:
         settings = read_settings(environment)
         api = WorkloadApi(settings)
@@ -255,11 +300,17 @@ def main(environment: Mapping[str, str], stop: threading.Event) -> int:
     except NotProvedError as error:
         sys.stderr.write(f"sample-sensor: identity not proved: {error}\n")
         return 1
+    uplink = make_uplink(settings)
+    sender = threading.Thread(target=uplink.run, args=(stop,), daemon=True)
+    sender.start()
     number = 0
     while not stop.is_set():
         number += 1
-        say("reading", number=number, temperature_celsius=temperature(time.time()))
+        reading = {"number": number, "temperature_celsius": temperature(time.time())}
+        say("reading", **reading)
+        uplink.put(json.dumps(reading).encode())
         stop.wait(settings.interval_seconds)
+    sender.join(END_SECONDS)
     return 0
 
 
