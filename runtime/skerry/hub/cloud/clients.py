@@ -60,6 +60,9 @@ class CloudClients:
 
     def connected(self, identity: Identity) -> None:
         """The cloud can be asked now."""
+        if self.get(identity).is_own:
+            for link in self._open.values():
+                link.hurry()
         self.on_connected(identity)
 
     def desired(self, identity: Identity, version: int, patch: Mapping[str, object]) -> None:

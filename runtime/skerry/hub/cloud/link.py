@@ -4,7 +4,8 @@ Invariants
 - A message is `published` when the cloud has acknowledged it; if the connection ends before, that
   is told, and whoever published sends it again.
 - Pauses between attempts double from 1 s to 60 s, each shortened by chance, so that the clients of
-  a thousand hubs do not come back at once.
+  a thousand hubs do not come back at once. The hub's own connection looks at least every 8 s, and
+  `hurry` wakes the others when it has found the cloud.
 - A connection is made anew before its token ends: what is under way is waited for at most
   `_DRAIN_SECONDS`.
 
@@ -51,7 +52,9 @@ _NETWORK_SECONDS = 20.0
 _ANSWER_SECONDS = 20.0
 _DRAIN_SECONDS = 5.0
 _READ_BYTES = 64 * 1024
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _OWN_PAUSE_SECONDS = 1.0, 60.0, 8.0
+_SPREAD_SECONDS = 1.0
+"""Within which those who were told that the cloud is back try again."""
 _NO_CONTENT = 204
 
 
@@ -105,6 +108,7 @@ class CloudLink:
         self._clock = clock
         self._log = log
         self._random = random or Random()  # noqa: S311 - spreads load, keeps no secret
+        self._hurried = asyncio.Event()
         self._client: Client | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._is_dirty = False
@@ -114,6 +118,15 @@ class CloudLink:
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the hub's own connection and not on behalf of a client."""
+        return self.identity == Identity(self._upstream.device_id, "$edgeHub")
+
+    def hurry(self) -> None:
+        """Try soon: the cloud has been reached."""
+        self._hurried.set()
 
     def start(self) -> None:
         """Begin to connect."""
@@ -186,6 +199,7 @@ class CloudLink:
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        longest = _OWN_PAUSE_SECONDS if self.is_own else _LONGEST_PAUSE_SECONDS
         while True:
             try:
                 await self._converse()
@@ -197,8 +211,15 @@ class CloudLink:
                     pause = _FIRST_PAUSE_SECONDS
             finally:
                 self._end()
-            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            await self._rest(pause * self._random.uniform(0.5, 1.0))
+            pause = min(pause * 2, longest)
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+                await asyncio.sleep(self._random.uniform(0.0, _SPREAD_SECONDS))
+        self._hurried.clear()
 
     async def _converse(self) -> None:
         """Connect and serve until a new token is due. Raises what ended it otherwise."""
@@ -249,13 +270,12 @@ class CloudLink:
     def _connect(self, token: FreshToken) -> Connect:
         upstream, client_id = self._upstream, str(self.identity)
         actor = upstream.device_id
-        is_own = self.identity == Identity(actor, "$edgeHub")
         name = user_name(
             upstream.hub_name,
             client_id,
             API_VERSION,
             upstream.product,
-            "" if is_own else f"{client_id};{actor}",
+            "" if self.is_own else f"{client_id};{actor}",
         )
         return Connect(client_id, name, token.text.encode(), False, _KEEP_ALIVE_SECONDS)
 

@@ -1,15 +1,23 @@
 """The hub's connections to the cloud: renewed with their tokens, refused, and given up on."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from harness.edge_hub import HUB, EdgeHub, populate
 from harness.edged import until
+from skerry.base.clock import SystemClock
+from skerry.base.log import get_logger
+from skerry.heads.links import Links
+from skerry.hub.cloud.clients import CloudClients
+from skerry.hub.cloud.link import CloudLink, Upstream
 from skerry.hub.errors import AccessError, OfflineError
 from skerry.wire.identity import Identity
+from skerry.wire.sas import FreshToken
 from skerry.wire.topics import events_topic
 from skerry_lab.messages.model import Event
 from skerry_lab.server import Lab
@@ -76,3 +84,43 @@ def test_what_the_cloud_refuses_of_a_twin_is_told(lab: Lab, tmp_path: Path) -> N
         with pytest.raises(AccessError, match="refuses properties of edge/\\$edgeHub") as refused:
             hub.ask(asyncio.wait_for(ask(), 10))
         assert refused.value.status == 400
+
+
+class Patient(Random):
+    """Chance that makes every pause between attempts very long, and spreads nothing."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return 0.0 if a == 0 else 1e6
+
+
+def test_clients_try_as_soon_as_the_hub_has_found_the_cloud() -> None:
+    """Their own pause, however long it has become, is cut short."""
+    attempts = 0
+
+    async def token() -> FreshToken:
+        nonlocal attempts
+        attempts += 1
+        raise OfflineError("edged is away")
+
+    async def attempted(count: int) -> None:
+        async with asyncio.timeout(10):
+            while attempts < count:
+                await asyncio.sleep(0)
+
+    def connect(one: Identity) -> CloudLink:
+        log = get_logger("hub")
+        return CloudLink(one, upstream, clients, SystemClock(), log, Patient())
+
+    async def check() -> None:
+        for one in (HUB, LEAF):
+            clients.get(one)
+        await attempted(2)
+        clients.connected(LEAF)
+        clients.connected(HUB)
+        await attempted(4)
+        assert attempts == 4
+        await clients.stop()
+
+    upstream = Upstream("hub.example", 1, "hub.example", "edge", token, ssl.create_default_context)
+    clients = CloudClients(Links(), connect)
+    asyncio.run(check())
