@@ -61,7 +61,7 @@ def run_roles(
 ) -> list[Path]:
     """Return the layers of the tree after all roles, lowest first; runs what is not cached."""
     done = _cached_roles(keys, cache)
-    below = _layers_of(keys[done - 1], cache) if done else []
+    below = layers_of(keys[done - 1], cache) if done else []
     if done == len(run.roles):
         step.done_as("cached")
         return [base, *below]
@@ -79,7 +79,7 @@ def run_roles(
         _store(key, snapshots / role, below, cache)
     run_command(["rm", "-rf", str(work)])
     step.done_as(f"{len(waiting)} of {len(run.roles)} roles ran: {', '.join(waiting)}")
-    return [base, *_layers_of(keys[-1], cache)]
+    return [base, *layers_of(keys[-1], cache)]
 
 
 def _cached_roles(keys: Sequence[str], cache: Cache) -> int:
@@ -89,7 +89,8 @@ def _cached_roles(keys: Sequence[str], cache: Cache) -> int:
     return 0
 
 
-def _layers_of(key: str, cache: Cache) -> list[Path]:
+def layers_of(key: str, cache: Cache) -> list[Path]:
+    """Return the layers that end with the role of this key, lowest first, without the base."""
     entry = cache.entry(STEP, key)
     below = json.loads((entry / "below.json").read_text("utf-8"))
     return [*(cache.root / name for name in below), entry / "upper"]

@@ -62,6 +62,8 @@ class Overlay:
 
     base: Path
     work: Path
+    layers: tuple[Path, ...] = ()
+    """Of an image, above the base, lowest first."""
 
     @property
     def root(self) -> Path:
@@ -78,7 +80,10 @@ class Overlay:
 
     def mount_command(self) -> str:
         """Return the shell command that mounts it."""
-        options = f"lowerdir={self.base},upperdir={self.upper},workdir={self.work / 'scratch'}"
+        lower = ":".join(map(str, (*reversed(self.layers), self.base)))
+        options = f"lowerdir={lower},upperdir={self.upper},workdir={self.work / 'scratch'}"
+        # the factory's layers say so what they removed
+        options += ",userxattr" if self.layers else ""
         return shlex.join(["mount", "-t", "overlay", "overlay", "-o", options, str(self.root)])
 
 

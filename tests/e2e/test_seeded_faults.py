@@ -1,0 +1,132 @@
+"""Faults on a booted appliance: `skerry check` names them, and says nothing where all is well.
+
+The appliance is the built image's tree with Moby inside (decision 0147).
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.faults import FAULTS, Fault, material, named, planted
+from harness.site import CONFIG, Site, bad_of, running_site
+from harness.tiers import Counts
+from skerry.check.discover import all_checks
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(2700)]
+
+RIGHTLY = 0.95
+FIXABLE = (
+    "engine stopped",
+    "edged masked",
+    "socket of keyd deleted",
+    "time service stopped",
+    "link to the settings of certd lost",
+    "image not loaded",
+    "packets are not forwarded",
+)
+STANDALONE = """
+hostname = "pump-station-7"
+[provisioning]
+source = "standalone"
+[edge_ca]
+method = "self_signed"
+[modules.sample-sensor]
+image = "localhost/skerry/sample-sensor:0.1.0"
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("site")) as running:
+        for name, text in material(running.identity).items():
+            running.write(f"/var/faults/{name}", text)
+        yield running
+
+
+def fault(name: str) -> Fault:
+    (found,) = (one for one in FAULTS if one.name == name)
+    return found
+
+
+def test_a_healthy_appliance_has_no_finding(site: Site) -> None:
+    """Every check is well or not for this device; container checks ran too; status 0."""
+    report, _ = site.check()
+    results = {name: entry["result"]["result"] for name, entry in report["checks"].items()}
+    assert set(results) == {check.id for check in all_checks()}
+    assert {name for name, result in results.items() if result not in {"ok", "ignored"}} == set()
+    assert results["container-connect-upstream-mqtt"] == "ok"
+    assert site.run("skerry", "check", "--warnings-as-errors").returncode == 0
+
+
+def test_faults_are_named_rightly(site: Site, counts: Counts) -> None:
+    """The check that the table names says what is wrong, for 95 of 100; each is undone."""
+    number = counts.of("seeded faults", reduced=12, full=len(FAULTS))
+    chosen = FAULTS if number == len(FAULTS) else [one for one in FAULTS if one.quick][:number]
+    missed = []
+    for one in chosen:
+        with planted(site, one):
+            report = named(site, one)
+        if not one.is_named_in(report):
+            missed.append((one.name, one.check, report["checks"][one.check]["cause"]))
+    assert len(chosen) == number
+    assert len(missed) <= (1 - RIGHTLY) * number, missed
+
+
+def test_what_can_be_repaired_is_repaired(site: Site, counts: Counts) -> None:
+    """`--fix` ends the finding, says what it did, and leaves a healthy appliance."""
+    for name in FIXABLE[: counts.of("repaired faults", reduced=3, full=len(FIXABLE))]:
+        one = fault(name)
+        site.sh(one.plant)
+        report = named(site, one)
+        assert report["checks"][one.check]["fixable"], report["checks"][one.check]
+        fixed, _ = site.check("--fix")
+        assert fixed["checks"][one.check]["fixed"], name
+        site.await_health()
+
+
+def test_a_clock_that_is_off_is_named(site: Site) -> None:
+    """As far as the time server says, and in which direction."""
+    for seconds, said in ((60.0, "60 s behind"), (-3600.0, "3600 s ahead")):
+        site.time_is_off(seconds)
+        assert said in site.bad("host-local-time")["host-local-time"]
+    site.time_is_off(0)
+    assert site.bad("host-local-time") == {}
+
+
+def test_a_support_bundle_of_a_booted_appliance(site: Site, tmp_path: Path) -> None:
+    """Logs, containers, settings and checks are in it, whole; no key is."""
+    site.sh("skerry support-bundle -q -o /root/bundle.zip", seconds=120)
+    data = Path(f"/proc/{site.device.leader}/root/root/bundle.zip").read_bytes()
+    key = site.read("/var/secrets/device.key.pem").splitlines()[1].encode()
+    with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+        assert bundle.testzip() is None
+        names = set(bundle.namelist())
+        manifest = json.loads(bundle.read("manifest.json"))
+        check = json.loads(bundle.read("check.json"))
+        assert not any(key in bundle.read(name) for name in names)
+    wanted = {"logs/edgeAgent_log.txt", "logs/sample-sensor_log.txt", "logs/docker.txt"}
+    wanted |= {"inspect/edgeAgent.json", "network/azure-iot-edge.json"}
+    assert wanted <= names, names
+    assert not {name for name in names if name.endswith("_err")}, manifest
+    assert bad_of(check) == {}
+    assert len(data) < 20 << 20
+
+
+def test_an_appliance_without_cloud_and_network_has_no_finding(site: Site) -> None:
+    """Offline, and nothing that is configured needs a network: that is no fault."""
+    site.sh("ip link set uplink0 down")
+    site.write("/etc/skerry/config.toml", STANDALONE, "0600")
+    site.sh("skerry config apply", seconds=120)
+    try:
+        site.await_health()
+        report, _ = site.check()
+        assert report["checks"]["network"]["result"]["result"] == "ignored"
+        assert report["checks"]["connect-management-uri"]["result"]["result"] == "ok"
+    finally:
+        site.sh("ip link set uplink0 up; networkctl reconfigure uplink0")
+        site.write("/etc/skerry/config.toml", CONFIG, "0600")
+        site.sh("skerry config apply", seconds=120)
