@@ -79,6 +79,7 @@ class EdgeHub:
     lab: Lab
     token_seconds: float = TOKEN_SECONDS
     server: ServerSettings = ANYWHERE
+    report_seconds: float = 5.0
     clock: SystemClock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
@@ -171,6 +172,7 @@ class EdgeHub:
                 DEVICE,
                 frozenset({self.hub_name, self.server.host or "localhost"}),
                 self.server,
+                self.report_seconds,
             )
             upstream = Upstream(
                 "localhost",

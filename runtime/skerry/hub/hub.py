@@ -28,6 +28,7 @@ from skerry.hub.cloud.pump import Pump
 from skerry.hub.desired import parse_desired
 from skerry.hub.errors import DesiredError
 from skerry.hub.methods import MethodsApi
+from skerry.hub.reported import Reporter
 from skerry.hub.scope import Scope
 from skerry.hub.server import HubServer, ServerSettings
 from skerry.hub.store.store import Store
@@ -41,11 +42,15 @@ _RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class HubSettings:
-    """Which device this is, and the host names (lower case) that its clients may dial."""
+    """Which device this is, and the host names (lower case) that its clients may dial.
+
+    What changes of its state is reported after at most `report_seconds`.
+    """
 
     device_id: str
     names: frozenset[str]
     server: ServerSettings = field(default_factory=ServerSettings)
+    report_seconds: float = 5.0
 
     @property
     def identity(self) -> Identity:
@@ -103,6 +108,13 @@ class Hub:
         self.server = HubServer(
             settings.server, context, self._backend, self._links, methods.routes(), clock, log
         )
+        self._reporter = Reporter(
+            self._links,
+            lambda: self.clients.get(settings.identity),
+            settings.report_seconds,
+            clock,
+            log,
+        )
         self.clients.on_connected = self._connected
         self.clients.on_desired = self._desired
         self._backend.on_connect = self._client_connected
@@ -122,6 +134,7 @@ class Hub:
         self._pump.start()
         self.clients.get(self._settings.identity)
         self._spawn(self._refresh())
+        self._spawn(self._reporter.run())
 
     async def stop(self) -> None:
         """End all connections; what is acknowledged is on disk."""
@@ -215,6 +228,7 @@ class Hub:
         desired = twin.get("desired")
         if isinstance(desired, dict) and set(desired) - {"$version"}:
             self.use({name: value for name, value in desired.items() if name != "$version"})
+        self._reporter.told(twin, self.refusal)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -107,6 +107,7 @@ async def serve(environment: Mapping[str, str], ended: asyncio.Event) -> None:
                 around.device_id,
                 around.names,
                 ServerSettings(mqtt_port=around.mqtt_port, https_port=around.https_port),
+                around.report_seconds,
             ),
             store,
             edge.upstream,

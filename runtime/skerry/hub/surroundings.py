@@ -7,6 +7,7 @@ deployment's `env`, under upstream's names where upstream has one:
     RuntimeLogLevel            of the log lines
     UpstreamPort               of MQTT at the cloud or parent, 8883
     mqttSettings__port, httpSettings__port, MetricsPort   what is listened on: 8883, 443, 9600
+    ReportedPropertiesSyncFrequencySecs   how soon changes of the hub's state are reported, 5
     ServerCertificateRenewAfterInMs   longest use of a server certificate, at most 30 days
     StoreDurability            synced (default), written, memory: docs/store.md
 """
@@ -24,6 +25,7 @@ from skerry.module.metrics_server import PORT as METRICS_PORT
 _DEFAULT_STORAGE = "/var/lib/skerry-hub"
 _MOST_PORT = 65535
 _RENEW_AFTER, _LONGEST_MS = "ServerCertificateRenewAfterInMs", 30 * 86_400_000
+_REPORT = "ReportedPropertiesSyncFrequencySecs"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Surroundings:
     metrics_port: int
     durability: Durability
     renew_after: timedelta
+    report_seconds: float
 
     @property
     def has_cloud(self) -> bool:
@@ -77,7 +80,10 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         https_port=_port(environment, "httpSettings__port", 443),
         metrics_port=_port(environment, "MetricsPort", METRICS_PORT),
         durability=_durability(environment),
-        renew_after=timedelta(milliseconds=_number(environment, _RENEW_AFTER, _LONGEST_MS)),
+        renew_after=timedelta(
+            milliseconds=_number(environment, _RENEW_AFTER, _LONGEST_MS, _LONGEST_MS)
+        ),
+        report_seconds=_number(environment, _REPORT, 5, 86_400),
     )
 
 
@@ -95,9 +101,9 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _number(environment: Mapping[str, str], name: str, most: int) -> int:
-    """Return a number from 1; `most` when it is larger or not given."""
-    text = environment.get(name, str(most))
+def _number(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """Return a number from 1; `most` when it is larger."""
+    text = environment.get(name, str(default))
     if not text.isdecimal() or int(text) == 0:
         raise SurroundingsError(f"{name} is {text!r}, expected a whole number from 1")
     return min(int(text), most)

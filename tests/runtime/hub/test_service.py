@@ -189,6 +189,7 @@ def test_the_environment_says_who_and_where(tmp_path: Path) -> None:
     assert found.has_cloud
     assert found.names == {"hub.example", "localhost"}
     assert found.renew_after == timedelta(days=30)
+    assert found.report_seconds == 5
     assert (found.storage, found.durability) == (tmp_path / "edgeHub", Durability.WRITTEN)
     alone = read_surroundings(environment(tmp_path, IOTEDGE_IOTHUBHOSTNAME="LOCALHOST"))
     assert not alone.has_cloud
