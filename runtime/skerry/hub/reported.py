@@ -11,7 +11,7 @@ Source: azure-iot-edge.md §6.1. To be used on the loop.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,10 +23,11 @@ from skerry.heads.links import Link, Links
 from skerry.wire.identity import Identity
 from skerry.wire.twins import MAX_BYTES, diff
 
-_MOST_CLIENTS = MAX_BYTES // 400
-"""A name has at most 257 bytes, what is said of it fewer than 130."""
-
 _MOST_REASON = 1000
+_CLIENTS_BYTES = MAX_BYTES - 8 * 1024
+_CLIENT_BYTES = 140
+"""What is said of a client, at most, beside its name."""
+
 _NO_NAME = ".$# "
 
 
@@ -136,5 +137,14 @@ class Reporter:
             "schemaVersion": "1.0",
             "version": {"version": skerry.__version__, "build": "", "commit": ""},
             **self._settings,
-            "clients": {str(one): self._contacts[one].to_json() for one in named[:_MOST_CLIENTS]},
+            "clients": {str(one): self._contacts[one].to_json() for one in _that_fit(named)},
         }
+
+
+def _that_fit(clients: Iterable[Identity]) -> Iterator[Identity]:
+    room = _CLIENTS_BYTES
+    for client in clients:
+        room -= len(str(client)) + _CLIENT_BYTES
+        if room < 0:
+            return
+        yield client

@@ -1,14 +1,22 @@
 """What the hub reports of itself to the cloud."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness.edge_hub import HUB, EdgeHub, desired, populate
 from harness.edged import until
+from skerry.base.clock import SystemClock
+from skerry.base.log import get_logger
+from skerry.heads.links import Link, Links
+from skerry.hub.reported import Reporter
 from skerry.wire.identity import Identity
+from skerry.wire.twins import MAX_BYTES, size_bytes
+from skerry.wire.twins import check as check_twin
 from skerry_lab.server import Lab
 
 LEAF, A = Identity("leaf"), Identity("edge", "a")
@@ -70,3 +78,35 @@ def test_clients_come_and_go(lab: Lab, tmp_path: Path) -> None:
         gone = reported(lab)["clients"]["edge/a"]
         assert gone["lastConnectedTimeUtc"] == here["edge/a"]["lastConnectedTimeUtc"]
         assert gone["lastDisconnectTimeUtc"] > gone["lastConnectedTimeUtc"]
+
+
+def test_too_many_clients_and_odd_names() -> None:
+    """What is said fits a twin, modules before leaf devices; what cannot be a name is left out."""
+    links = Links()
+    names = [f"leaf-{n:04}" for n in range(1000)] + ["edge/m", "a.b", "c$d"]
+    for name in names:
+        links.add(cast("Link", SimpleNamespace(identity=Identity.parse(name))))
+    sent: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+
+    class Cloud:
+        is_connected = True
+
+        async def report(self, patch: Mapping[str, object]) -> int:
+            sent.put_nowait(patch)
+            return 1
+
+    async def check() -> Mapping[str, Any]:
+        reporter = Reporter(links, Cloud, 0.01, SystemClock(), get_logger("hub"))
+        reporter.told({"desired": {"$version": 7}, "reported": {"$version": 1}}, "")
+        task = asyncio.create_task(reporter.run())
+        found = await asyncio.wait_for(sent.get(), 10)
+        task.cancel()
+        return found
+
+    found = asyncio.run(check())
+    assert size_bytes(check_twin(dict(found), "reported")) < MAX_BYTES
+    first, *others = found["clients"]
+    assert first == "edge/m"
+    assert others == names[: len(others)]
+    assert len(others) > 100
+    assert found["lastDesiredVersion"] == 7
