@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from harness.appliances import Machine, unit
 from skerry.check.checks.containers import DEFAULT_IMAGE
 from skerry.check.discover import all_checks
-from skerry.check.model import Result
+from skerry.check.model import Finding, Result
 from skerry.workloads.model import AGENT
 
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
@@ -262,6 +264,74 @@ def test_the_diagnostics_container_has_no_rights(machine: Machine) -> None:
     assert [mount["ReadOnly"] for mount in host["Mounts"]] == [True]
     assert host["NetworkMode"] == "azure-iot-edge"
     assert body["User"] == "13622:13622"
+
+
+def test_a_masked_service_is_unmasked(machine: Machine) -> None:
+    """Masks of this boot and for ever; then it is started."""
+    name = "skerry-keyd.service"
+    machine.units.known[name] = replace(unit(name, "inactive"), load="masked")
+    found = machine.find("service-units")
+    assert (found.result, "keyd is masked" in found.cause) == (Result.ERROR, True)
+    assert found.fix is not None
+    found.fix.run()
+    assert machine.units.told[:2] == [
+        f"systemctl unmask {name} skerry-keyd.socket",
+        f"systemctl unmask --runtime {name} skerry-keyd.socket",
+    ]
+    assert machine.units.told[-1] == "systemctl restart skerry-keyd.socket"
+
+
+def carried(machine: Machine, **changes: object) -> Path:
+    """Have the appliance carry one image, which the engine has; returns its archive."""
+    data = b"an archive"
+    entry = {
+        "ref": "localhost/skerry/agent:1",
+        "id": "sha256:1",
+        "file": "agent.tar",
+        "sha256": sha256(data).hexdigest(),
+        "size_bytes": len(data),
+    }
+    machine.write("usr/images/preload.json", json.dumps({"images": [{**entry, **changes}]}))
+    machine.write("usr/images/agent.tar", data.decode())
+    machine.engine.images["sha256:1"] = {}
+    return machine.root / "usr/images/agent.tar"
+
+
+def preloaded(machine: Machine) -> Finding:
+    appliance = replace(machine.appliance(), images=machine.root / "usr/images")
+    (check,) = (one for one in all_checks() if one.id == "preloaded-images")
+    return check.run(appliance)
+
+
+def test_images_that_are_carried_and_loaded_are_well(machine: Machine) -> None:
+    """An appliance without images is not judged."""
+    assert preloaded(machine).result is Result.IGNORED
+    carried(machine)
+    assert preloaded(machine).result is Result.OK
+
+
+def test_an_archive_that_is_not_whole_is_named(machine: Machine) -> None:
+    """Lost, of another size, and, where the engine needs it now, of another content."""
+    archive = carried(machine)
+    archive.write_text("short")
+    assert "has 5 bytes, expected 10" in preloaded(machine).cause
+    archive.unlink()
+    assert "cannot be read" in preloaded(machine).cause
+    archive.write_text("an archivE")
+    assert preloaded(machine).result is Result.OK
+    machine.engine.images.clear()
+    assert "is damaged" in preloaded(machine).cause
+
+
+def test_a_carried_image_is_loaded_again(machine: Machine) -> None:
+    """By edged, when it starts."""
+    carried(machine)
+    machine.engine.images.clear()
+    found = preloaded(machine)
+    assert (found.result, "not in the engine" in found.cause) == (Result.ERROR, True)
+    assert found.fix is not None
+    found.fix.run()
+    assert machine.units.told == ["systemctl restart skerry-edged.service"]
 
 
 def test_a_service_is_started_again(machine: Machine) -> None:

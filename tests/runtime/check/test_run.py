@@ -6,11 +6,25 @@ from typing import Any, cast
 
 import pytest
 
-from skerry.base.errors import SkerryError
+from harness.appliances import Machine
+from harness.lab import START
+from skerry.base.errors import SettingsError, SkerryError
 from skerry.check.appliance import Appliance, Facts
 from skerry.check.discover import all_checks, choose
-from skerry.check.model import Check, Fix, Outcome, Result, Section, error, fatal, ok, warning
-from skerry.check.report import exit_status, text_of
+from skerry.check.model import (
+    Check,
+    Finding,
+    Fix,
+    Outcome,
+    Result,
+    Section,
+    error,
+    fatal,
+    ok,
+    skipped,
+    warning,
+)
+from skerry.check.report import exit_status, json_of, text_of
 from skerry.check.run import repair, run_checks
 from skerry.cli.main import run
 
@@ -123,6 +137,39 @@ def test_a_bug_in_a_check_is_one_finding() -> None:
     """The other checks are not hidden by it."""
     found = results(check("bug", lambda _: 1 // 0), check("quick", lambda _: ok()))
     assert found == {"bug": Result.ERROR, "quick": Result.OK}
+
+
+def test_settings_that_cannot_be_read_are_one_finding() -> None:
+    """Their own check says why; the others only that they cannot tell."""
+
+    def read(_: Appliance) -> Finding:
+        raise SettingsError("line 1")
+
+    assert results(check("reader", read)) == {"reader": Result.SKIPPED}
+
+
+def test_json_has_upstreams_shape_and_ours_beside_it(tmp_path: Path) -> None:
+    """Scripts for Azure IoT Edge read `result` and `details`; the keys are a contract."""
+    machine = Machine(tmp_path)
+    outcomes = [
+        Outcome(check("fine", ok), ok("seen", figure=1)),
+        Outcome(check("bad", ok), error("bad thing", "mend", "seen")),
+        Outcome(check("later", ok), skipped("needs bad")),
+    ]
+    found = json_of(outcomes, machine.appliance(), START)
+    info: Any = found["additional_info"]
+    assert set(info) == {"docker_version", "aziot_edged_version", "now", "os", "system_info"}
+    assert set(info["os"]) == {"id", "version_id", "arch", "bitness"}
+    checks: Any = found["checks"]
+    assert [entry["result"] for entry in checks.values()] == [
+        {"result": "ok"},
+        {"result": "error", "details": ["bad thing", "seen"]},
+        {"result": "skipped", "details": ["needs bad"]},
+    ]
+    assert checks["fine"]["additional_info"] == {"figure": 1}
+    ours = {"description", "section", "cause", "evidence", "remedy", "fixable", "fixed"}
+    assert set(checks["bad"]) == {"result", "additional_info", "link", "seconds", *ours}
+    assert (checks["bad"]["remedy"], checks["bad"]["fixable"]) == ("mend", False)
 
 
 def test_a_repair_is_followed_by_another_look() -> None:
