@@ -21,7 +21,7 @@ from skerry.base.log import get_logger
 from skerry.heads.tls import server_context
 from skerry.hub.cloud.link import Upstream
 from skerry.hub.cloud.scope_pages import fetch_scope
-from skerry.hub.hub import Hub, HubSettings
+from skerry.hub.hub import MOST_CLIENTS, Hub, HubSettings
 from skerry.hub.scope import Scope
 from skerry.hub.server import ServerSettings
 from skerry.hub.store.model import StoreSettings
@@ -80,6 +80,7 @@ class EdgeHub:
     token_seconds: float = TOKEN_SECONDS
     server: ServerSettings = ANYWHERE
     report_seconds: float = 5.0
+    most_clients: int = MOST_CLIENTS
     clock: SystemClock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
@@ -173,6 +174,7 @@ class EdgeHub:
                 frozenset({self.hub_name, self.server.host or "localhost"}),
                 self.server,
                 self.report_seconds,
+                self.most_clients,
             )
             upstream = Upstream(
                 "localhost",

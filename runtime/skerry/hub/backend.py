@@ -73,6 +73,7 @@ class HubBackend:
         from_cloud: FromCloud,
         links: Links,
         clock: Clock,
+        most_clients: int,
     ) -> None:
         self.on_connect: Callable[[Identity], None] = lambda identity: None
         """Called when a client has been admitted."""
@@ -82,6 +83,7 @@ class HubBackend:
         self._twins = twins
         self._from_cloud = from_cloud
         self._links = links
+        self._most_clients = most_clients
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._desired: Desired | None = None
@@ -116,6 +118,9 @@ class HubBackend:
             raise AccessError(503, "the hub has no routes yet: it has never reached the cloud")
         expires_at = self._access.admit(claim)
         identity = claim.identity
+        if len(self._links) >= self._most_clients and self._links.get(identity) is None:
+            most = self._most_clients
+            raise AccessError(503, f"{most} clients are connected; MaxConnectedClients allows that")
         if not keeps_session and self._sessions.pop(identity, None) is not None:
             await _done(self._store.documents.delete(_SESSION, str(identity)))
         self.on_connect(identity)

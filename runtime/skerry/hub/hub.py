@@ -36,6 +36,7 @@ from skerry.hub.twins import TwinKeeper
 from skerry.wire.identity import Identity
 
 _KIND, _SCOPE, _DESIRED = "hub", "scope", "desired"
+MOST_CLIENTS = 4096
 _REFRESH_SECONDS = 3600.0
 _RETRY_SECONDS = 30.0
 
@@ -44,13 +45,15 @@ _RETRY_SECONDS = 30.0
 class HubSettings:
     """Which device this is, and the host names (lower case) that its clients may dial.
 
-    What changes of its state is reported after at most `report_seconds`.
+    What changes of its state is reported after at most `report_seconds`. Of more than
+    `most_clients` those that come last are refused.
     """
 
     device_id: str
     names: frozenset[str]
     server: ServerSettings = field(default_factory=ServerSettings)
     report_seconds: float = 5.0
+    most_clients: int = MOST_CLIENTS
 
     @property
     def identity(self) -> Identity:
@@ -102,6 +105,7 @@ class Hub:
             from_cloud=self.clients,
             links=self._links,
             clock=clock,
+            most_clients=settings.most_clients,
         )
         self._pump = Pump(store, self.clients.get, log)
         methods = MethodsApi(settings.device_id, access, self._links)

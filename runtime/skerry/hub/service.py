@@ -108,6 +108,7 @@ async def serve(environment: Mapping[str, str], ended: asyncio.Event) -> None:
                 around.names,
                 ServerSettings(mqtt_port=around.mqtt_port, https_port=around.https_port),
                 around.report_seconds,
+                around.most_clients,
             ),
             store,
             edge.upstream,

@@ -7,6 +7,7 @@ deployment's `env`, under upstream's names where upstream has one:
     RuntimeLogLevel            of the log lines
     UpstreamPort               of MQTT at the cloud or parent, 8883
     mqttSettings__port, httpSettings__port, MetricsPort   what is listened on: 8883, 443, 9600
+    MaxConnectedClients        after which clients are refused, at most 4096
     ReportedPropertiesSyncFrequencySecs   how soon changes of the hub's state are reported, 5
     ServerCertificateRenewAfterInMs   longest use of a server certificate, at most 30 days
     StoreDurability            synced (default), written, memory: docs/store.md
@@ -18,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skerry.hub.hub import MOST_CLIENTS
 from skerry.hub.store.model import Durability
 from skerry.module.errors import SurroundingsError
 from skerry.module.metrics_server import PORT as METRICS_PORT
@@ -48,6 +50,7 @@ class Surroundings:
     durability: Durability
     renew_after: timedelta
     report_seconds: float
+    most_clients: int
 
     @property
     def has_cloud(self) -> bool:
@@ -83,6 +86,7 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         renew_after=timedelta(
             milliseconds=_number(environment, _RENEW_AFTER, _LONGEST_MS, _LONGEST_MS)
         ),
+        most_clients=_number(environment, "MaxConnectedClients", MOST_CLIENTS, MOST_CLIENTS),
         report_seconds=_number(environment, _REPORT, 5, 86_400),
     )
 

@@ -103,6 +103,24 @@ def test_nobody_is_taken_before_there_are_routes(lab: Lab, tmp_path: Path) -> No
             assert client.connect().code == 0
 
 
+def test_more_clients_than_allowed_are_refused(lab: Lab, tmp_path: Path) -> None:
+    """Who is connected may connect again; who was refused is let in when there is room."""
+    with EdgeHub(tmp_path / "hub", lab, most_clients=1) as hub:
+        hub.until_ready()
+        with hub.device(LEAF) as first:
+            assert first.connect().code == 0
+            with hub.device(A) as refused:
+                assert refused.connect().code == 3
+            with hub.device(LEAF) as again:
+                assert again.connect().code == 0
+        until(lambda: is_let_in(hub), "there is room for the module")
+
+
+def is_let_in(hub: EdgeHub) -> bool:
+    with hub.device(A) as client:
+        return client.connect().code == 0
+
+
 def test_strangers_are_not_served(hub: EdgeHub) -> None:
     """A device of the cloud that is not below this hub."""
     with hub.device(Identity("stranger")) as client:

@@ -172,6 +172,7 @@ def test_a_folder_that_cannot_be_used_ends_it(tmp_path: Path) -> None:
         ("UpstreamPort", "many", "UpstreamPort is 'many', expected a port from 0 to 65535"),
         ("mqttSettings__port", "65536", "mqttSettings__port is '65536', expected a port"),
         ("ServerCertificateRenewAfterInMs", "0", "is '0', expected a whole number from 1"),
+        ("MaxConnectedClients", "-1", "is '-1', expected a whole number from 1"),
         ("StoreDurability", "maybe", "expected one of 'synced', 'written', 'memory'"),
     ],
 )
@@ -189,7 +190,7 @@ def test_the_environment_says_who_and_where(tmp_path: Path) -> None:
     assert found.has_cloud
     assert found.names == {"hub.example", "localhost"}
     assert found.renew_after == timedelta(days=30)
-    assert found.report_seconds == 5
+    assert (found.report_seconds, found.most_clients) == (5, 4096)
     assert (found.storage, found.durability) == (tmp_path / "edgeHub", Durability.WRITTEN)
     alone = read_surroundings(environment(tmp_path, IOTEDGE_IOTHUBHOSTNAME="LOCALHOST"))
     assert not alone.has_cloud
