@@ -23,7 +23,7 @@ from skerry.base.errors import SkerryError
 from skerry.heads.delivery import Delivery
 from skerry.heads.errors import AnswerError, HeadError, status_of
 from skerry.heads.links import NotSubscribedError
-from skerry.heads.model import MAX_MESSAGE_BYTES, Telemetry, size_bytes
+from skerry.heads.model import MAX_MESSAGE_BYTES, Telemetry, bag_bytes
 from skerry.heads.ports import (
     REFUSED,
     REFUSED_ID,
@@ -79,6 +79,7 @@ _MAX_PACKET_BYTES = 320 * 1024
 _MAX_BUSY = 16
 _MAX_FILTERS, _MAX_FILTER_BYTES = 50, 1024
 _KNOWN_BAGS, _KNOWN_BAG_BYTES = 64, 1024
+_RETAINED = {"mqtt-retain": "true"}
 
 
 class Connection:
@@ -106,7 +107,7 @@ class Connection:
         self._service: Service | None = None
         self._filters: dict[str, int] = {}
         self._keeps_session = False
-        self._bags: dict[str, tuple[Identity, Mapping[str, str], Mapping[str, str]]] = {}
+        self._bags: dict[str, tuple[Mapping[str, str], Mapping[str, str], int]] = {}
         self._delivery = Delivery(head, self)
         self._calls: dict[str, asyncio.Future[tuple[int, bytes]]] = {}
         self._call_count = 0
@@ -389,11 +390,12 @@ class Connection:
                 self._bags.clear()
             if len(packet.topic) <= _KNOWN_BAG_BYTES:
                 self._bags[packet.topic] = known
-        identity, system, properties = known
+        system, properties, bags = known
         if packet.retain:
-            properties = {**properties, "mqtt-retain": "true"}
-        message = Telemetry(identity, system, properties, packet.payload)
-        size = size_bytes(message)
+            properties = {**properties, **_RETAINED}
+            bags = bag_bytes(system, properties)
+        message = Telemetry(self.identity, system, properties, packet.payload)
+        size = len(packet.payload) + bags
         if size > MAX_MESSAGE_BYTES:
             raise HeadError(
                 f"the message has {size} bytes with its properties, "
@@ -401,12 +403,13 @@ class Connection:
             )
         self._head.store(self, packet.packet_id, message, len(packet.topic) + len(packet.payload))
 
-    def _read_topic(self, topic: str) -> tuple[Identity, Mapping[str, str], Mapping[str, str]]:
+    def _read_topic(self, topic: str) -> tuple[Mapping[str, str], Mapping[str, str], int]:
         found = parse_client_topic(topic)
         own = (self.identity.device_id, self.identity.module_id)
         if not isinstance(found, Events) or (found.device_id, found.module_id) != own:
             raise TopicError(f"topic {topic!r} is not one of {self.identity}")
-        return (self.identity, *split_properties(decode_properties(found.bag)))
+        system, properties = split_properties(decode_properties(found.bag))
+        return system, properties, bag_bytes(system, properties)
 
     def _acknowledge(self, packet: Publish) -> None:
         if packet.packet_id is not None:

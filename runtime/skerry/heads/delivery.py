@@ -99,13 +99,16 @@ class Delivery:
             if found:
                 await self._head.backend.give_back(identity, [one.token for one in found])
             return
+        granted: dict[str, int] = {}  # topics repeat
         for message in found:
-            self._deliver(message, filters)
+            qos = granted.get(message.topic)
+            if qos is None:
+                granted[message.topic] = qos = _granted(filters, message.topic)
+            self._deliver(message, qos)
         if found or self._has_news:
             self.look()
 
-    def _deliver(self, message: Outgoing, filters: Mapping[str, int]) -> None:
-        qos = max((q for text, q in filters.items() if matches(text, message.topic)), default=0)
+    def _deliver(self, message: Outgoing, qos: int) -> None:
         if not qos:
             self._client.send(Publish(message.topic, message.payload))
             self._settle(message.token)
@@ -135,3 +138,7 @@ class Delivery:
             self._last_id = self._last_id % _LAST_ID + 1
             if self._last_id not in self._sent and self._last_id not in self._told:
                 return self._last_id
+
+
+def _granted(filters: Mapping[str, int], topic: str) -> int:
+    return max((qos for text, qos in filters.items() if matches(text, topic)), default=0)

@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from skerry.base.clock import Clock
@@ -19,9 +20,9 @@ from skerry.heads.links import Links
 from skerry.heads.model import Outgoing, Telemetry
 from skerry.heads.ports import Admitted, Claim
 from skerry.hub.access import Access
+from skerry.hub.decisions import Decisions
 from skerry.hub.desired import Desired
 from skerry.hub.errors import AccessError
-from skerry.hub.routes.model import Message as Seen
 from skerry.hub.store.model import UPSTREAM, Entry, Message, Outcome, Position, Target
 from skerry.hub.store.store import Store
 from skerry.wire.identity import Identity
@@ -32,6 +33,10 @@ T = TypeVar("T")
 
 _SESSION = "session"
 _MOST_BYTES = 4 * 1024 * 1024
+_KEPT_CHARACTERS = 512
+_NO_ROUTES = "the hub has no routes yet: it has never reached the cloud"
+
+_Pairs = tuple[tuple[str, str], ...]
 
 
 class Twins(Protocol):
@@ -86,7 +91,7 @@ class HubBackend:
         self._most_clients = most_clients
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._desired: Desired | None = None
+        self._decisions: Decisions | None = None
         self._inputs: dict[Identity, tuple[str, ...]] = {}
         self._sessions: dict[Identity, Mapping[str, int]] = {
             Identity.parse(key): json.loads(value)
@@ -95,7 +100,7 @@ class HubBackend:
 
     def use(self, desired: Desired) -> None:
         """Route by these settings from now on."""
-        self._desired = desired
+        self._decisions = Decisions(desired, self._device_id)
         endpoints = {state.endpoint for state in self._store.queues()}  # of former routes, too
         endpoints |= {
             f"{self._device_id}/{named.route.sink.module}/{named.route.sink.input}"
@@ -114,8 +119,8 @@ class HubBackend:
 
     async def connect(self, claim: Claim, *, keeps_session: bool) -> Admitted:
         """Judge a client by the scope; none is taken before it is known where messages go."""
-        if self._desired is None:
-            raise AccessError(503, "the hub has no routes yet: it has never reached the cloud")
+        if self._decisions is None:
+            raise AccessError(503, _NO_ROUTES)
         expires_at = self._access.admit(claim)
         identity = claim.identity
         if len(self._links) >= self._most_clients and self._links.get(identity) is None:
@@ -194,22 +199,19 @@ class HubBackend:
     def service(self, packet: Connect) -> None:
         """There is nothing but the hub behind this port."""
 
-    def _routed(self, message: Telemetry, received_at: float) -> tuple[Message, list[Target]]:
-        identity = message.identity
-        system = {**message.system, "connection-device-id": identity.device_id}
-        place = "/messages"
-        if identity.module_id is not None:
-            system["connection-module-id"] = identity.module_id
-            place = f"/messages/modules/{identity.module_id}"
-            output = message.system.get("output-name")
-            place += f"/outputs/{output}" if output else ""
-        seen = Seen(place, message.properties, system, message.body)
-        targets = self._desired.targets(seen, self._device_id) if self._desired else []
-        new_id = self._store.new_id()
+    def _routed(self, message: Telemetry, received_at: float) -> tuple[Message, Sequence[Target]]:
+        if self._decisions is None:
+            raise AccessError(503, _NO_ROUTES)
+        decision = self._decisions.of(message)
         stored = Message(
-            new_id, str(identity), system, message.properties, message.body, received_at
+            self._store.new_id(),
+            str(message.identity),
+            decision.system,
+            message.properties,
+            message.body,
+            received_at,
         )
-        return stored, targets
+        return stored, decision.targets
 
     def _wants_inputs(self, identity: Identity, filters: Mapping[str, int]) -> bool:
         if identity not in self._inputs:
@@ -238,10 +240,19 @@ class HubBackend:
 
 
 def _outgoing(endpoint: str, entry: Entry) -> Outgoing:
+    message = entry.message
+    pairs = tuple(message.system.items()), tuple(message.properties.items())
+    is_short = sum(map(len, message.properties.values())) <= _KEPT_CHARACTERS
+    topic = (_topic if is_short else _topic.__wrapped__)(endpoint, *pairs)
+    return Outgoing(f"{entry.position}/{endpoint}", topic, message.body)
+
+
+@lru_cache(maxsize=1024)
+def _topic(endpoint: str, system: _Pairs, properties: _Pairs) -> str:
+    """Encode once what a sender says with every message."""
     device_id, module_id, name = endpoint.split("/", 2)
-    bag = join_properties(entry.message.system, entry.message.properties)
-    topic = input_topic(device_id, module_id, name, bag)
-    return Outgoing(f"{entry.position}/{endpoint}", topic, entry.message.body)
+    bag = join_properties(dict(system), dict(properties))
+    return input_topic(device_id, module_id, name, bag)
 
 
 def _wants_cloud(identity: Identity, filters: Mapping[str, int]) -> bool:

@@ -241,6 +241,8 @@ class _Body:
 
 
 def _decode(head: int, data: bytes, start: int, end: int) -> Packet:
+    if head == _PUBACK and end - start == 2 and (number := data[start] << 8 | data[start + 1]):
+        return PubAck(number)  # as many as messages
     kind, flags = head >> 4, head & 0x0F
     body = _Body(data, start, end)
     if kind == _PUBLISH:
@@ -328,6 +330,7 @@ def _filter(body: _Body) -> str:
 
 
 _PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE = 3, 8, 10
+_PUBACK = 0x40
 _DECODERS: dict[int, Callable[[_Body], Packet]] = {
     1: _connect,
     2: _connack,

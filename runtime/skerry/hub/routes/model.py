@@ -38,6 +38,11 @@ class Message:
         )
         return read_body(self.body, kind, encoding)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether a condition has asked for the body."""
+        return "document" in self.__dict__
+
     @cached_property
     def place(self) -> str:
         """The source as sources of routes are compared with it."""
