@@ -46,6 +46,7 @@ NAMESPACES = (
     "--kill-child",
     "--mount-proc",
 )
+ENGINE = ("docker", "containerd")
 LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
 CGROUP_UNIT = """[Unit]
 Description=Control groups writable, for the container engine in this test device
@@ -162,12 +163,31 @@ def ssh_config(key: Path, known_hosts: Path) -> str:
 
 @contextmanager
 def nspawn(overlay: Overlay, console: int) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run the machine; its overlay and the engine's folders are mounted in a namespace of it."""
+    """Run the machine once; the engine's folders are gone afterwards."""
+    try:
+        with boot(overlay, console) as process:
+            yield process
+    finally:
+        forget_engine(overlay)
+
+
+def forget_engine(overlay: Overlay) -> None:
+    """Remove what the engine has kept."""
+    for name in ENGINE:
+        shutil.rmtree(overlay.work / name, ignore_errors=True)
+
+
+@contextmanager
+def boot(overlay: Overlay, console: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run the machine; its overlay and the engine's folders are mounted in a namespace of it.
+
+    It ends with its power-off or reboot; booted again it finds what it has kept.
+    """
     binds = []
-    for name in ("docker", "containerd"):
+    for name in ENGINE:
         # the engine's own overlay does not work on top of an overlay
         folder = overlay.work / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         binds.append(f"--bind={folder}:/var/lib/{name}")
     legacy = [] if Path("/sys/fs/cgroup/cgroup.controllers").exists() else LEGACY
     machine = [*NSPAWN, f"--directory={overlay.root}", *binds, *legacy]
@@ -185,8 +205,6 @@ def nspawn(overlay: Overlay, console: int) -> "Iterator[subprocess.Popen[bytes]]
         yield process
     finally:
         stop(process)
-        for name in ("docker", "containerd"):
-            shutil.rmtree(overlay.work / name, ignore_errors=True)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

@@ -200,16 +200,16 @@ def surroundings(site: Site) -> Iterator[None]:
     lab = site.folder / "lab"
     program = str(Path(sys.executable).with_name("skerry-lab"))
     with ExitStack() as stack:
-        outside = stack.enter_context(child(site, ["unshare", "--net", "sleep", "infinity"]))
+        outside = stack.enter_context(child(site.folder, ["unshare", "--net", "sleep", "infinity"]))
         until(lambda: network_of(outside.pid) != network_of(os.getpid()), "a network outside")
         plug(site.device.leader, outside.pid)
         inside = ["nsenter", "--target", str(outside.pid), "--net", "--"]
         names = str(site.folder / "names.json")
         servers = [sys.executable, str(ROOT / "tests/fakes/site.py"), OUTSIDE, names]
-        stack.enter_context(child(site, [*inside, *servers]))
+        stack.enter_context(child(site.folder, [*inside, *servers]))
         up = [program, "up", "--data", str(lab), "--host", HUB, "--listen", OUTSIDE]
         ports = ["--https-port", "443", "--mqtt-port", "8883"]
-        stack.enter_context(child(site, [*inside, *up, *ports]))
+        stack.enter_context(child(site.folder, [*inside, *up, *ports]))
         until(lambda: (lab / "lab.json").exists(), "the lab serves", READY_SECONDS)
         create = [program, "device", "create", NAME, "--data", str(lab), "--edge-enabled", "true"]
         thumbprint = site.identity.chain[0].fingerprint(SHA256()).hex().upper()
@@ -238,9 +238,9 @@ def plug(machine: int, outside: int) -> None:
 
 
 @contextmanager
-def child(site: Site, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+def child(folder: Path, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a program of this host that ends with the block, or with this process."""
-    with (site.folder / "surroundings.log").open("ab") as log:
+    with (folder / "surroundings.log").open("ab") as log:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
             stdin=subprocess.DEVNULL,
