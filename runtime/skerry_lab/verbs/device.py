@@ -32,23 +32,13 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     commands = add_group(subparsers, "device", "devices of the registry")
     create = add_command(commands, "create", "register a device", _create)
     create.add_argument("device_id", metavar="ID")
-    create.add_argument(
-        "--auth-method", "--am", choices=sorted(_METHODS), default="shared_private_key"
-    )
-    create.add_argument("--primary-key", "--pk", default="", metavar="BASE64")
-    create.add_argument("--secondary-key", "--sk", default="", metavar="BASE64")
-    create.add_argument("--primary-thumbprint", "--ptp", default="", metavar="HEX")
-    create.add_argument("--secondary-thumbprint", "--stp", default="", metavar="HEX")
+    _add_credentials(create, method="shared_private_key", value="")
     create.add_argument("--edge-enabled", "--ee", type=switch, default=True, metavar="true|false")
     create.add_argument("--parent", "--pd", metavar="ID", help="the edge device above it")
     create.add_argument("--status", choices=tuple(Status), default=Status.ENABLED)
     update = add_command(commands, "update", "change a device's state or credentials", _update)
     update.add_argument("device_id", metavar="ID")
-    update.add_argument("--auth-method", "--am", choices=sorted(_METHODS))
-    update.add_argument("--primary-key", "--pk", metavar="BASE64")
-    update.add_argument("--secondary-key", "--sk", metavar="BASE64")
-    update.add_argument("--primary-thumbprint", "--ptp", metavar="HEX")
-    update.add_argument("--secondary-thumbprint", "--stp", metavar="HEX")
+    _add_credentials(update, method=None, value=None)
     update.add_argument("--status", choices=tuple(Status), help="disabled ends its connections")
     renew = add_command(commands, "renew-key", "replace or swap a device's keys", _renew_key)
     renew.add_argument("device_id", metavar="ID")
@@ -61,6 +51,16 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     delete = add_command(commands, "delete", "remove a device and its modules", _delete)
     delete.add_argument("device_id", metavar="ID")
     _family.register(commands)
+
+
+def _add_credentials(
+    parser: argparse.ArgumentParser, *, method: str | None, value: str | None
+) -> None:
+    parser.add_argument("--auth-method", "--am", choices=sorted(_METHODS), default=method)
+    parser.add_argument("--primary-key", "--pk", default=value, metavar="BASE64")
+    parser.add_argument("--secondary-key", "--sk", default=value, metavar="BASE64")
+    parser.add_argument("--primary-thumbprint", "--ptp", default=value, metavar="HEX")
+    parser.add_argument("--secondary-thumbprint", "--stp", default=value, metavar="HEX")
 
 
 def _create(options: argparse.Namespace) -> int:
