@@ -16,7 +16,6 @@ MACHINE = (
         "went back",
         "touch -h -d '+2 days' /etc/skerry/current",
         "touch -h /etc/skerry/current",
-        quick=True,
     ),
     small_disk(
         "disk full",

@@ -105,7 +105,6 @@ SETTINGS = (
         "leads nowhere",
         "ln -sfn generations/99 /etc/skerry/current",
         "ln -sfn generations/1 /etc/skerry/current",
-        quick=True,
     ),
     Fault(
         "no configuration in force",
@@ -142,7 +141,6 @@ SETTINGS = (
         f"echo '= x' >>{DEPLOY}",
         "config-valid",
         "1 problem",
-        quick=True,
     ),
     replaced(
         "config.toml with an unknown key",

@@ -24,7 +24,6 @@ UNITS = (
         MGMT,
         check="edged-running",
         said="edged",
-        quick=True,
     ),
     masked(
         "edged masked", "skerry-edged.service", MGMT, WORKLOAD, check="service-units", said="masked"
@@ -73,7 +72,6 @@ UNITS = (
         "chrony.service",
         check="clock-trend",
         said="no time service",
-        quick=True,
     ),
     masked("time service masked", "chrony.service", check="clock-trend", said="no time service"),
     stopped(

@@ -23,7 +23,10 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def told(
-    machine: Machine, report: dict[str, Any] | None, transaction: dict[str, Any] | None = None
+    machine: Machine,
+    report: dict[str, Any] | None,
+    transaction: dict[str, Any] | None = None,
+    check_id: str = "deployment-status",
 ) -> Finding:
     """Return what the check says when edged has these."""
     reports = [report] if report is not None else []
@@ -31,7 +34,7 @@ def told(
     socket = machine.root / "run/skerry/mgmt.sock"
     socket.parent.mkdir(parents=True, exist_ok=True)
     with edged.serving(socket):
-        return machine.find("deployment-status")
+        return machine.find(check_id)
 
 
 def test_a_deployment_in_force_is_well(machine: Machine) -> None:
@@ -45,6 +48,17 @@ def test_a_deployment_that_is_not_in_force_is_an_error(machine: Machine) -> None
     found = told(machine, BAD, ROLLED_BACK)
     assert (found.result, "m ended" in found.cause) == (Result.ERROR, True)
     assert any("was rolled back" in line for line in found.evidence), found
+
+
+def test_a_module_that_was_removed_is_told(machine: Machine) -> None:
+    """The agent's last report still has it running."""
+    machine.engine.found["edgeAgent"] = {"Name": "/edgeAgent", "State": {"Status": "running"}}
+    report = {**WELL, "modules": {"m": {"status": "running", "statusDescription": "running"}}}
+    found = told(machine, report, check_id="module-health")
+    assert (found.result, found.cause) == (
+        Result.ERROR,
+        "m has no container: it was removed, and the agent has not made it again",
+    )
 
 
 def test_an_agent_that_has_not_reported_is_told(machine: Machine) -> None:

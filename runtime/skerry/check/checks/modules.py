@@ -140,7 +140,9 @@ def _missing(appliance: Appliance, modules: Mapping[str, object]) -> list[Findin
     for name, entry in _report(appliance).items():
         wanted = isinstance(entry, dict) and entry.get("status") == "running"
         if wanted and name not in modules:
-            why = str(entry.get("statusDescription") or "the agent gives no reason")
+            why = str(entry.get("statusDescription") or "")
+            if why in {"", "running"}:
+                why = "it was removed, and the agent has not made it again"
             found.append(error(f"{name} has no container: {why}", "skerry logs edgeAgent"))
     return found
 
