@@ -89,7 +89,10 @@ class BootedAppliance:
     def probe(self, module: str) -> Probe | None:
         """Ask the device what it is and does; None when it does not answer."""
         script = package_data("probe.py").read_text("utf-8")
-        done = self.run(f"sudo python3 - {module}", stdin=script)
+        try:
+            done = self.run(f"sudo python3 - {module}", stdin=script)
+        except MachineError:
+            return None  # busy; who waits for it has a limit
         return Probe(**json.loads(done.stdout)) if done.returncode == 0 else None
 
     def native_pss_bytes(self) -> int:

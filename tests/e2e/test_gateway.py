@@ -15,6 +15,7 @@ SOURCES = (*(f"{NAME}/{name}" for name in MODULES), *LEAVES)
 MORE = 20
 TRACED = 20
 SECONDS = 180
+PORT = 9999
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,17 @@ def test_the_ledger_accounts_for_every_message(plant: Plant) -> None:
     assert counts["received"] == counts["stored"]
     assert counts["dropped"] == 0
     assert counts["delivered"] <= sum(len(plant.arrived(one)) for one in SOURCES)
+
+
+def test_only_the_hub_can_be_reached_from_outside(plant: Plant) -> None:
+    """What listens on the appliance without being asked for is not reached; the hub's ports are."""
+    plant.sh(f"systemd-run --quiet python3 -m http.server {PORT}")
+    plant.device.wait_for("sh", "-c", f"ss -Hltn | grep -q :{PORT}")
+    assert {port: plant.is_open(port) for port in (443, 8883, PORT)} == {
+        443: True,
+        8883: True,
+        PORT: False,
+    }
 
 
 def takes_more(plant: Plant) -> None:

@@ -38,6 +38,7 @@ LEAVES = ("leaf-1", "leaf-2")
 MODULES = ("sensor-1", "sensor-2")
 ADDRESS, CLOUD = "10.99.0.1", "10.99.0.253"
 READY_SECONDS = 180
+CONNECT_SECONDS = 3
 LAB = str(Path(sys.executable).with_name("skerry-lab"))
 CONFIG = """
 hostname = "{name}"
@@ -101,6 +102,13 @@ class Plant:
         leader = leader_of(self._machine, self.folder)
         self.device = Device(leader, self.overlay, self.folder, self.folder)
         plug(leader, self.outside.pid)
+
+    def is_open(self, port: int) -> bool:
+        """Tell whether the appliance answers on a port to somebody outside."""
+        command = self.beyond(
+            "timeout", str(CONNECT_SECONDS), "bash", "-c", f"</dev/tcp/{ADDRESS}/{port}"
+        )
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def reach_cloud(self) -> None:
         self.out(f"ip address add {CLOUD}/24 dev outside0")
