@@ -28,6 +28,7 @@ from skerry.hub.cloud.pump import Pump
 from skerry.hub.desired import parse_desired
 from skerry.hub.errors import DesiredError
 from skerry.hub.methods import MethodsApi
+from skerry.hub.own_methods import OwnMethods
 from skerry.hub.reported import Reporter
 from skerry.hub.scope import Scope
 from skerry.hub.server import HubServer, ServerSettings
@@ -93,7 +94,9 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_due = asyncio.Event()
         self.clients = CloudClients(
-            self._links, lambda one: CloudLink(one, upstream, self.clients, clock, log)
+            self._links,
+            lambda one: CloudLink(one, upstream, self.clients, clock, log),
+            OwnMethods(self._fetch_scope).call,
         )
         self.twins = TwinKeeper(store.documents, self.clients.get, self._links, log)
         access = Access(lambda: self._scope, settings.names, anchors, clock)
@@ -183,7 +186,7 @@ class Hub:
             self._is_due.clear()
             seconds = _REFRESH_SECONDS
             try:
-                await self._take_scope(await self._fetch())
+                await self._fetch_scope()
             except SkerryError as error:
                 seconds = _RETRY_SECONDS
                 self._log.warning("the scope is not refreshed", reason=error)
@@ -191,7 +194,8 @@ class Hub:
                 async with asyncio.timeout(seconds):
                     await self._is_due.wait()
 
-    async def _take_scope(self, scope: Scope) -> None:
+    async def _fetch_scope(self) -> None:
+        scope = await self._fetch()
         if scope == self._scope:
             return
         self._scope = scope

@@ -8,7 +8,7 @@ loop.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from skerry.heads.links import Links, NotSubscribedError
@@ -31,8 +31,14 @@ class _Message:
 class CloudClients:
     """All connections to the cloud; a `Told` for each of them."""
 
-    def __init__(self, links: Links, connect: Callable[[Identity], CloudLink]) -> None:
-        """`connect` makes a connection, which is started here."""
+    def __init__(
+        self,
+        links: Links,
+        connect: Callable[[Identity], CloudLink],
+        own_call: Callable[[str, bytes], Awaitable[tuple[int, bytes]]],
+    ) -> None:
+        """`connect` makes a connection, which is started here; `own_call` answers for the hub."""
+        self._own_call = own_call
         self._links = links
         self._connect = connect
         self._open: dict[Identity, CloudLink] = {}
@@ -70,7 +76,9 @@ class CloudClients:
         self.on_desired(identity, version, patch)
 
     async def call(self, identity: Identity, name: str, payload: bytes) -> tuple[int, bytes]:
-        """Call a direct method of a client that is connected."""
+        """Call a direct method of a client that is connected, or of the hub."""
+        if self.get(identity).is_own:
+            return await self._own_call(name, payload)
         link = self._links.get(identity)
         if link is None:
             return _NOT_FOUND, b'{"message":"the client is not connected to the edge hub"}'

@@ -107,6 +107,9 @@ def test_clients_try_as_soon_as_the_hub_has_found_the_cloud() -> None:
                 await attempts.get()
         assert attempts.empty()
 
+    async def nobody(name: str, payload: bytes) -> tuple[int, bytes]:
+        return 404, b""
+
     def connect(one: Identity) -> CloudLink:
         log = get_logger("hub")
         return CloudLink(one, upstream, clients, SystemClock(), log, Patient())
@@ -121,5 +124,5 @@ def test_clients_try_as_soon_as_the_hub_has_found_the_cloud() -> None:
         await clients.stop()
 
     upstream = Upstream("hub.example", 1, "hub.example", "edge", token, ssl.create_default_context)
-    clients = CloudClients(Links(), connect)
+    clients = CloudClients(Links(), connect, nobody)
     asyncio.run(check())
