@@ -5,6 +5,8 @@ Services call with a policy; a module calls with its own token and says who it i
 azure-iot-edge.md §11.3.
 """
 
+import json
+
 from skerry.heads.invocation import (
     CALLER_HEADER,
     Invocation,
@@ -66,8 +68,6 @@ def _invocation(body: dict[str, object]) -> Invocation:
 
 
 def _not_online(identity: Identity) -> HubError:
-    text = (
-        f'{{"errorCode":404103,"trackingId":"","message":"{identity} is not online and takes no '
-        'direct methods now"}}'
-    )
+    message = f"{identity} is not online and takes no direct methods now"
+    text = json.dumps({"errorCode": 404103, "trackingId": "", "message": message})
     return HubError(404, "DeviceNotOnline", text)
