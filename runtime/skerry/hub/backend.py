@@ -23,7 +23,15 @@ from skerry.hub.access import Access
 from skerry.hub.decisions import Decisions
 from skerry.hub.desired import Desired
 from skerry.hub.errors import AccessError
-from skerry.hub.store.model import UPSTREAM, Entry, Message, Outcome, Position, Target
+from skerry.hub.store.model import (
+    UPSTREAM,
+    Entry,
+    Message,
+    Outcome,
+    Position,
+    Target,
+    aside_source,
+)
 from skerry.hub.store.store import Store
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import Connect
@@ -101,7 +109,9 @@ class HubBackend:
     def use(self, desired: Desired) -> None:
         """Route by these settings from now on."""
         self._decisions = Decisions(desired, self._device_id)
-        endpoints = {state.endpoint for state in self._store.queues()}  # of former routes, too
+        endpoints = {  # of former routes, too
+            state.endpoint for state in self._store.queues() if aside_source(state.endpoint) is None
+        }
         endpoints |= {
             f"{self._device_id}/{named.route.sink.module}/{named.route.sink.input}"
             for named in desired.routes

@@ -110,7 +110,7 @@ class Hub:
             clock=clock,
             most_clients=settings.most_clients,
         )
-        self._pump = Pump(store, self.clients.get, log)
+        self._pump = Pump(store, self.clients, log)
         methods = MethodsApi(settings.device_id, access, self._links)
         self.server = HubServer(
             settings.server, context, self._backend, self._links, methods.routes(), clock, log

@@ -58,6 +58,12 @@ class CloudClients:
             found.start()
         return found
 
+    def refuses(self, identity: Identity) -> bool:
+        """Tell whether the cloud takes the hub itself, but not this client."""
+        link = self._open.get(identity)
+        own = any(each.is_own and each.is_connected for each in self._open.values())
+        return own and link is not None and link.is_refused
+
     async def stop(self) -> None:
         """End all connections."""
         await asyncio.gather(*(link.stop() for link in self._open.values()))

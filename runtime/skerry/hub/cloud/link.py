@@ -28,7 +28,15 @@ from skerry.base.log import Logger
 from skerry.hub.errors import AccessError, OfflineError
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import Connect, MqttError, Publish
-from skerry.wire.mqtt_client import Acknowledged, Client, Event, Granted, Opened, Received
+from skerry.wire.mqtt_client import (
+    Acknowledged,
+    Client,
+    Event,
+    Granted,
+    Opened,
+    Received,
+    RefusedError,
+)
 from skerry.wire.sas import FreshToken
 from skerry.wire.topics import (
     DESIRED,
@@ -56,6 +64,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _OWN_PAUSE_SECONDS = 1.0, 60.0, 8.
 _SPREAD_SECONDS = 1.0
 """Within which those who were told that the cloud is back try again."""
 _NO_CONTENT = 204
+_FOR_GOOD = (2, 4, 5)  # codes of a CONNACK: identifier, bad credentials, not authorized
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,8 @@ class CloudLink:
         self.is_connected = False
         self.problem = ""
         """Why there is no connection; empty while there is one."""
+        self.is_refused = False
+        """Whether the cloud was reached last time and did not take this client."""
         self._upstream = upstream
         self._told = told
         self._clock = clock
@@ -206,6 +217,7 @@ class CloudLink:
                 pause = _FIRST_PAUSE_SECONDS
                 continue  # a new token
             except (SkerryError, OSError, TimeoutError) as error:
+                self.is_refused = isinstance(error, RefusedError) and error.code in _FOR_GOOD
                 self._tell(str(error) or type(error).__name__)
                 if self.is_connected:
                     pause = _FIRST_PAUSE_SECONDS
@@ -289,7 +301,7 @@ class CloudLink:
             case Granted(packet_id, _):
                 granted.discard(packet_id)
                 if not granted and not self.is_connected:
-                    self.is_connected, self.problem = True, ""
+                    self.is_connected, self.problem, self.is_refused = True, "", False
                     self._tried.set()
                     self._told.connected(self.identity)
             case Acknowledged(packet_id):

@@ -4,18 +4,19 @@ Invariants
 - A message leaves the queue when the cloud has acknowledged it; what was under way when a
   connection ended is given back and goes again, in order for its client.
 - At most `_WINDOW` messages are under way, and as many are held for clients whose connections do
-  not stand. While that many are held nothing new is taken, so a client that the cloud refuses for
-  good can hold up the others.
+  not stand. When that many are held, those of clients that the cloud refuses are set aside
+  (`aside`), so that they hold up nobody; if the cloud is away all wait.
 """
 
 import asyncio
 import contextlib
 import itertools
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from skerry.base.log import Logger
+from skerry.hub.cloud.aside import Aside
 from skerry.hub.errors import OfflineError
 from skerry.hub.store.model import UPSTREAM, Entry, Outcome
 from skerry.hub.store.store import Store
@@ -42,12 +43,22 @@ class Sender(Protocol):
         """Send a message. Raises: OfflineError."""
 
 
-class Pump:
-    """Runs on the loop between `start` and `stop`; `sender` opens connections when needed."""
+class Senders(Protocol):
+    """The connections of all clients."""
 
-    def __init__(self, store: Store, sender: Callable[[Identity], Sender], log: Logger) -> None:
+    def get(self, identity: Identity) -> Sender:
+        """Return the connection of a client; it is opened if there is none."""
+
+    def refuses(self, identity: Identity) -> bool:
+        """Tell whether the cloud can be reached and does not take this client."""
+
+
+class Pump:
+    """Runs on the loop between `start` and `stop`."""
+
+    def __init__(self, store: Store, senders: Senders, log: Logger) -> None:
         self._store = store
-        self._sender = sender
+        self._senders = senders
         self._log = log
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -55,11 +66,14 @@ class Pump:
         self._held: dict[Identity, list[_Item]] = {}
         self._numbers = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._aside = Aside(store, self._published, self._spawn)
         self._main: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to send."""
         self._store.subscribe(UPSTREAM, self._wake)
+        for identity in self._aside.clients:
+            self._senders.get(identity)
         self._main = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -74,7 +88,8 @@ class Pump:
         """Send what was held back for a client whose connection stands now."""
         held = self._held.pop(identity, None)
         if held:
-            self._spawn(self._send(identity, held))
+            self._start(identity, held)
+        self._aside.connected(identity)
         self._news.set()
 
     def _wake(self) -> None:  # on the store's thread
@@ -85,7 +100,9 @@ class Pump:
             self._news.clear()
             held = sum(map(len, self._held.values()))
             room = _WINDOW - self._under_way
-            if room > 0 and held < _WINDOW:
+            if held >= _WINDOW:
+                self._set_aside()
+            elif room > 0:
                 entries = await asyncio.to_thread(self._store.take, UPSTREAM, room, _MOST_BYTES)
                 if entries:
                     self._begin(entries)
@@ -99,32 +116,50 @@ class Pump:
         for entry in entries:
             by_client[Identity.parse(entry.message.source)].append((next(self._numbers), entry))
         for identity, own in by_client.items():
-            if identity in self._held or not self._sender(identity).is_connected:
+            if identity in self._held or not self._senders.get(identity).is_connected:
                 self._held.setdefault(identity, []).extend(own)
             else:
-                self._spawn(self._send(identity, own))
+                self._start(identity, own)
+
+    def _start(self, identity: Identity, items: list[_Item]) -> None:
+        if identity in self._aside.clients:
+            self._aside.put(identity, [entry for _, entry in items])
+        else:
+            self._spawn(self._send(identity, items))
+
+    def _set_aside(self) -> None:
+        for identity in [one for one in self._held if self._senders.refuses(one)]:
+            held = self._held.pop(identity)
+            self._log.warning("messages set aside", client=str(identity), count=len(held))
+            self._aside.put(identity, [entry for _, entry in held])
+            self._news.set()
 
     async def _send(self, identity: Identity, items: list[_Item]) -> None:
         self._under_way += len(items)
         try:
-            sender = self._sender(identity)
-            sent = [self._publish(sender, entry) for _, entry in items]
-            results = await asyncio.gather(*sent, return_exceptions=True)
+            sent = await self._published(identity, [entry for _, entry in items])
         finally:
             self._under_way -= len(items)
             self._news.set()
-        done = [i[1].position for i, r in zip(items, results, strict=True) if r is None]
-        failed = [i for i, r in zip(items, results, strict=True) if r is not None]
+        done = [i[1].position for i, is_sent in zip(items, sent, strict=True) if is_sent]
+        failed = [i for i, is_sent in zip(items, sent, strict=True) if not is_sent]
         if done:
             await asyncio.wrap_future(self._store.done(UPSTREAM, done, Outcome.DELIVERED))
         if failed:
             held = [*failed, *self._held.get(identity, [])]
             self._held[identity] = sorted(held, key=lambda item: item[0])
-            for error in {repr(r): r for r in results if r is not None}.values():
-                if not isinstance(error, OfflineError):
-                    self._log.error("a message is not sent", client=str(identity), reason=error)
-            if self._sender(identity).is_connected:
+            if self._senders.get(identity).is_connected:
                 self.connected(identity)
+
+    async def _published(self, identity: Identity, entries: Sequence[Entry]) -> list[bool]:
+        """Send messages of a client; tells for each whether the cloud has it."""
+        sender = self._senders.get(identity)
+        sent = [self._publish(sender, entry) for entry in entries]
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        for error in {repr(r): r for r in results if r is not None}.values():
+            if not isinstance(error, OfflineError):
+                self._log.error("a message is not sent", client=str(identity), reason=error)
+        return [result is None for result in results]
 
     async def _publish(self, sender: Sender, entry: Entry) -> None:
         message = entry.message

@@ -40,7 +40,16 @@ from skerry.hub.store.rows import (
     row_size,
     runs,
 )
-from skerry.hub.store.totals import DELIVERED, DROPPED, NO_QUEUE, RECEIVED, SHARED, STORED, Totals
+from skerry.hub.store.totals import (
+    DELIVERED,
+    DROPPED,
+    MOVED,
+    NO_QUEUE,
+    RECEIVED,
+    SHARED,
+    STORED,
+    Totals,
+)
 
 _EVICT_ROWS = 256
 _ADD_QUEUE = "INSERT OR IGNORE INTO queue VALUES (?, ?, ?)"
@@ -75,6 +84,7 @@ class Change:
     _share_rows: list[Row] = field(default_factory=list)
     _in: list[tuple[str, str, float, Sequence[int]]] = field(default_factory=list)
     _out: dict[tuple[int, str, str], list[Waiting]] = field(default_factory=dict)
+    _moved: dict[int, list[str]] = field(default_factory=dict)
     _removed: list[Queue] = field(default_factory=list)
     _ended: list[tuple[Endpoint, list[Waiting]]] = field(default_factory=list)
 
@@ -118,6 +128,29 @@ class Change:
         why = reason if outcome is Outcome.DELIVERED else reason or Dropped.REJECTED
         for entry in entries:
             self._leave(entry, kind, why)
+
+    def move(self, endpoint: Endpoint, entries: list[Waiting], to: str) -> None:
+        """Put what was handed out last into another endpoint's queues: same priority and expiry.
+
+        There is always room for it, as it is there already.
+        """
+        self._ended.append((endpoint, entries))
+        for entry in entries:
+            message = entry.message
+            if message is None:
+                continue  # damaged; what is handed out never is
+            bag = dump_bag(message)
+            own_size = row_size(message.id, message.source)
+            content_size = len(bag) + len(message.body)
+            crc = checksum(message.id, message.source, bag, message.body)
+            queue = self.parts.books.queue(
+                to, self.parts.books.queues[queue_of(entry.position)].priority
+            )
+            self._enter(queue, message, entry.expires, None, own_size, content_size, bag, crc)
+            self._moved.setdefault(queue.id, []).append(message.id)
+            self._held += own_size + content_size
+            self.parts.room.took(own_size + content_size)
+            self._leave(entry, MOVED, "")
 
     def drop(self, queue: Queue, entries: Sequence[Waiting], reason: str) -> list[Waiting]:
         """Remove entries that nobody has been handed; return those."""
@@ -291,6 +324,9 @@ class Change:
         for (queue, outcome, reason), entries in self._out.items():
             ids = [each.id for each in entries]
             event = ledgers.went_out(self.wall, queue, outcome, reason, ids)
+            ledger.write(self.connection, self.age, ids, event)
+        for queue, ids in self._moved.items():
+            event = ledgers.moved_to(self.wall, queue, ids)
             ledger.write(self.connection, self.age, ids, event)
 
 

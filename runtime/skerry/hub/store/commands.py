@@ -81,6 +81,27 @@ class Done:
 
 
 @dataclass
+class Move:
+    """Entries that were handed out and go to another endpoint instead."""
+
+    endpoint: Endpoint
+    entries: list[Waiting]
+    to: str
+    future: "Future[None]"
+    weight: int
+    lazy: bool = False
+
+    def apply(self, change: Change) -> None:
+        change.move(self.endpoint, self.entries, self.to)
+
+    def finish(self) -> None:
+        resolve(self.future, None)
+
+    def fail(self, refusal: Refusal, error: Exception) -> None:
+        reject(self.future, error)
+
+
+@dataclass
 class Work:
     """Anything else; what it raises before it changes something goes to its asker alone."""
 

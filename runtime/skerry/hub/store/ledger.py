@@ -4,7 +4,8 @@ Row: `events` is a JSON list of what one transaction did, `first` and `last` the
 all of it lies. Ids are made in order and batches are short, so that few rows are looked into.
 
     ["in", at, [[id, source, waited_ms, [queue, …]], …]]     stored (in no queue: no route)
-    ["out", at, queue, "delivered" | "dropped", reason, [id, …]]
+    ["out", at, queue, "moved" | "delivered" | "dropped", reason, [id, …]]
+    ["to", at, queue, [id, …]]                               moved there
 
 As UTF-8; longer ones compressed, since ids that follow each other take little room then.
 
@@ -92,6 +93,11 @@ def went_out(at: float, queue: int, outcome: str, reason: str, ids: Sequence[str
     return ["out", at, queue, outcome, reason, ids]
 
 
+def moved_to(at: float, queue: int, ids: Sequence[str]) -> object:
+    """Return the event of entries that another queue gave up to this one."""
+    return ["to", at, queue, ids]
+
+
 def trace(connection: sqlite3.Connection, message_id: str, queues: Queues) -> Trace | None:
     """Return what the ledger knows of a message; None when nothing (any more)."""
     rows = connection.execute(_FIND, (message_id,))
@@ -106,6 +112,9 @@ def trace(connection: sqlite3.Connection, message_id: str, queues: Queues) -> Tr
                 if one == message_id:
                     source = sender
                     found += _entrance(at, at - waited_ms / 1000, numbers, queues)
+        elif kind == "to":
+            if message_id in rest[1]:
+                found.append(Event(at, "stored", *queues.get(rest[0], ("", None))))
         elif message_id in rest[3]:
             endpoint, priority = queues.get(rest[0], ("", None))
             found.append(Event(at, rest[1], endpoint, priority, rest[2]))

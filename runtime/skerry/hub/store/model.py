@@ -13,8 +13,19 @@ Position = NewType("Position", int)
 
 DEFAULT_PRIORITY = 2_000_000_000
 UPSTREAM = "upstream"
+_ASIDE = "upstream for "  # a blank is in no device's name
 
 _MIB = 1024 * 1024
+
+
+def aside(source: str) -> str:
+    """Return the endpoint where messages of a client wait that the cloud does not take."""
+    return _ASIDE + source
+
+
+def aside_source(endpoint: str) -> str | None:
+    """Return whose messages wait at such an endpoint, None for any other endpoint."""
+    return endpoint.removeprefix(_ASIDE) if endpoint.startswith(_ASIDE) else None
 
 
 class Durability(StrEnum):
@@ -138,7 +149,9 @@ class StoreHealth:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a message. Kinds: received, stored, delivered, dropped, sent."""
+    """Something that happened to a message. Kinds: received, stored, moved, delivered,
+    dropped, sent.
+    """
 
     at: float
     kind: str

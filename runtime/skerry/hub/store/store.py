@@ -23,7 +23,7 @@ from skerry.hub.store import repair, view
 from skerry.hub.store.age import AgeClock, Mark, boot_id
 from skerry.hub.store.books import Books
 from skerry.hub.store.change import Change, Parts
-from skerry.hub.store.commands import Done, Items, Put, Refusals, Work, resolve
+from skerry.hub.store.commands import Done, Items, Move, Put, Refusals, Work, resolve
 from skerry.hub.store.database import LOCK, is_damage
 from skerry.hub.store.desk import Desk
 from skerry.hub.store.documents import Documents
@@ -132,6 +132,15 @@ class Store:
             self._writer.add(Done(found, ended, outcome, reason, future, len(ended)))
         else:
             resolve(future, None)
+        return future
+
+    def move(self, endpoint: str, positions: Iterable[Position], to: str) -> "Future[None]":
+        """Put entries that were handed out last into the queues of another endpoint."""
+        found = self._books.endpoint(endpoint)
+        with found.lock:
+            ended = found.end(positions)
+        future: Future[None] = Future()
+        self._writer.add(Move(found, ended, to, future, len(ended)))
         return future
 
     def give_back(self, endpoint: str, positions: Iterable[Position]) -> None:

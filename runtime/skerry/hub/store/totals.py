@@ -2,7 +2,7 @@
 
 Invariants
 - They change in the transaction that changes the rows, so that they are right after any crash:
-  what a queue has `stored` less what was `delivered` and `dropped` is what waits in it.
+  what a queue has `stored` less what was `moved`, `delivered` and `dropped` is what waits in it.
 - Queue 0 is no queue: `received` counts messages, `dropped` those without a route, `shared` what
   sharing saves now.
 """
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 Key = tuple[int, str, str]
 
-RECEIVED, STORED, DELIVERED, DROPPED, SHARED = (
-    "received", "stored", "delivered", "dropped", "shared",
+RECEIVED, STORED, MOVED, DELIVERED, DROPPED, SHARED = (
+    "received", "stored", "moved", "delivered", "dropped", "shared",
 )  # fmt: skip
 NO_QUEUE = 0
 
-_ENDED = (DELIVERED, DROPPED)
+_ENDED = (MOVED, DELIVERED, DROPPED)
 _ADD = """
     INSERT INTO total VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     count = count + excluded.count, bytes = bytes + excluded.bytes
@@ -70,7 +70,7 @@ class Totals:
 
     def held_bytes(self) -> int:
         """Return the bytes of all that waits, each message once."""
-        signs = {STORED: 1, DELIVERED: -1, SHARED: -1}
+        signs = {STORED: 1, MOVED: -1, DELIVERED: -1, SHARED: -1}
         return sum(
             size * (signs.get(outcome, 0) if outcome != DROPPED else -1 if queue else 0)
             for (queue, outcome, _), size in self.sizes.items()

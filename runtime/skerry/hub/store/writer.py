@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from skerry.base.log import Logger
 from skerry.hub.store.age import AgeClock
 from skerry.hub.store.change import Change, Parts
-from skerry.hub.store.commands import Command, Done, Inbox, Put, Work
+from skerry.hub.store.commands import Command, Done, Inbox, Move, Put, Work
 from skerry.hub.store.database import Database, is_damage, is_full
 from skerry.hub.store.errors import StoreError
 from skerry.hub.store.model import Refusal
@@ -146,7 +146,7 @@ class Writer:
         reason = "disk_full" if is_full(error) else "storage_failure"
         refusal = Refusal(reason, f"the store did not take the message: {error}")
         for command in batch:
-            if isinstance(command, Done):
+            if isinstance(command, Done | Move):
                 self._kept.append(command)
             else:
                 command.fail(refusal, StoreError(f"the store did not take the change: {error}"))
