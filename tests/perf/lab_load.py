@@ -115,6 +115,7 @@ async def main(asked: dict[str, Any]) -> dict[str, float]:
     for device in devices:
         device.transport.abort()
     return {
+        "acknowledged": load.acknowledged,
         "rate": count / seconds,
         "p50": latencies[len(latencies) // 2],
         "p99": latencies[len(latencies) * 99 // 100],

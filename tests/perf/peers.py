@@ -22,6 +22,7 @@ def mosquitto(folder: Path, certificate: Path) -> Iterator[int]:
     settings = folder / "mosquitto.conf"
     settings.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\n"
+        "max_queued_messages 0\n"  # else it drops what a subscriber is slow to take
         f"certfile {certificate}\nkeyfile {certificate}\nlog_type none\n"
     )
     process = subprocess.Popen(["mosquitto", "-c", str(settings)])

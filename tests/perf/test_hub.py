@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,8 +92,8 @@ def running(folder: Path, publishers: int) -> Iterator[Scene]:
 
 
 @contextmanager
-def listening(folder: Path, port: int, text: str) -> Iterator[None]:
-    """Have a program take all that comes by a topic filter."""
+def listening(folder: Path, port: int, text: str) -> Iterator[Callable[[], float]]:
+    """Have a program take all that comes by a topic filter; asked, it ends and tells how many."""
     asked = {
         "port": port,
         "root": str(folder / "root.pem"),
@@ -102,7 +102,11 @@ def listening(folder: Path, port: int, text: str) -> Iterator[None]:
     }
     with program(HERE / "hub_sink.py", asked) as process:
         assert line(process) == "listens"
-        yield
+
+        def taken() -> float:
+            return float(process.communicate()[0])
+
+        yield taken
 
 
 def write_certificate(folder: Path) -> Path:
@@ -137,7 +141,7 @@ def load(
 @pytest.mark.parametrize("publishers", [10, 50])
 def test_from_publisher_to_module(tmp_path: Path, record: Record, publishers: int) -> None:
     """Synced to disk before PUBACK, and taken by a module at the same time."""
-    rates, others, paced, memory = [], [], [], []
+    rates, others, missed, paced, memory = [], [], [], [], []
     for number in range(RUNS):
         folder = tmp_path / str(number)
         with running(folder, publishers) as scene:
@@ -149,10 +153,13 @@ def test_from_publisher_to_module(tmp_path: Path, record: Record, publishers: in
             paced.append(1000 * found["p99"])
         with (
             mosquitto(folder, folder / "client.pem") as port,
-            listening(folder, port, "devices/+/messages/events/#"),
+            listening(folder, port, "devices/+/messages/events/#") as taken,
         ):
-            others.append(load(folder, port, publishers, WINDOW, 0.0)["rate"])
+            found = load(folder, port, publishers, WINDOW, 0.0)
+            others.append(found["rate"])
+            missed.append(max(0.0, 100 * (1 - taken() / found["acknowledged"])))
     named = f"hub: {publishers} publishers to a module"
     record(summarise(f"{named}, synced", rates, "1/s", peers=others))
+    record(summarise(f"{named}, not yet with the peer's subscriber", missed, "%"))
     record(summarise(f"{named}, p99 at 5,000 msg/s", paced, "ms", target=25))
     record(summarise("hub: memory at rest (PSS)", memory, "MB", target=60))
