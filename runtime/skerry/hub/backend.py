@@ -40,6 +40,11 @@ from skerry.wire.topics import c2d_topic, input_topic, join_properties
 T = TypeVar("T")
 
 _SESSION = "session"
+_CHANGE = {
+    "content-type": "application/json",
+    "content-encoding": "utf-8",
+    "message-schema": "twinChangeNotification",
+}
 _MOST_BYTES = 4 * 1024 * 1024
 _KEPT_CHARACTERS = 512
 _NO_ROUTES = "the hub has no routes yet: it has never reached the cloud"
@@ -160,8 +165,24 @@ class HubBackend:
         return await self._twins.document(identity)
 
     async def report(self, identity: Identity, patch: object) -> int:
-        """Change reported properties."""
-        return await self._twins.report(identity, patch)
+        """Change reported properties, and tell of it where routes lead."""
+        version = await self._twins.report(identity, patch)
+        await self._tell_change(identity, patch)
+        return version
+
+    async def _tell_change(self, identity: Identity, patch: object) -> None:
+        if self._decisions is None:
+            return
+        body = json.dumps(patch, separators=(",", ":")).encode()
+        decision = self._decisions.of_change(Telemetry(identity, _CHANGE, {}, body))
+        if not decision.targets:
+            return
+        received_at = self._clock.now().timestamp()
+        new_id = self._store.new_id()
+        stored = Message(new_id, str(identity), decision.system, {}, body, received_at)
+        (refusal,) = await asyncio.wrap_future(self._store.put([(stored, decision.targets)]))
+        if refusal is not None:
+            raise AccessError(503, refusal.text)  # the client reports again, which changes nothing
 
     async def append(self, batch: Sequence[Telemetry]) -> Mapping[int, str]:
         """Route messages and store them where they go."""

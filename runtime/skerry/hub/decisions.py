@@ -15,6 +15,7 @@ from skerry.hub.routes.model import Message
 from skerry.hub.store.model import Target
 
 _MOST, _CHARACTERS = 1024, 512
+_TWIN_CHANGES = "/twinChangeNotifications"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,12 @@ class Decisions:
         )
         known = self._known.get(key)
         return self._decide(key, message) if known is None else known
+
+    def of_change(self, change: Telemetry) -> Decision:
+        """Return where the news of a client's reported patch, its body, goes; not remembered."""
+        system, _ = _origin(change)
+        seen = Message(_TWIN_CHANGES, change.properties, system, change.body)
+        return Decision(system, self._desired.targets(seen, self._device_id))
 
     def _decide(self, key: object, message: Telemetry) -> Decision:
         system, place = _origin(message)

@@ -162,6 +162,31 @@ def test_twins(lab: Lab, hub: EdgeHub) -> None:
     until(has_report, "the cloud has what the module reported")
 
 
+def test_reported_properties_are_routed(lab: Lab, hub: EdgeHub) -> None:
+    """As a message of their client: the patch to a module's input, if the route wants it."""
+    into = 'INTO BrokeredEndpoint("/modules/b/inputs/changes")'
+    where = "WHERE twin_change_includes(properties.reported.fan)"
+    routes = {"changes": f"FROM /twinChangeNotifications/* {where} {into}"}
+    hub.ask(used(hub, desired(routes)))
+    with hub.device(A) as reporter, hub.device(B) as receiver:
+        for client in (reporter, receiver):
+            assert client.connect().code == 0
+        receiver.subscribe(f"devices/{DEVICE}/modules/b/#")
+        reporter.subscribe(TWIN_RESPONSES)
+        for request, patch in (("1", b'{"interval":5}'), ("2", b'{"fan":{"on":null}}')):
+            reporter.publish(reported_topic(request), patch)
+            assert parse_hub_topic(reporter.message().topic).status == 204  # type: ignore[union-attr]
+        found = receiver.message()
+        assert found.payload == b'{"fan":{"on":null}}'
+        assert found.topic.startswith(f"devices/{DEVICE}/modules/b/inputs/changes/")
+        for part in ("%24.cmid=a", "%24.schema=twinChangeNotification"):
+            assert part in found.topic
+
+
+async def used(hub: EdgeHub, document: object) -> None:
+    hub.hub.use(document)
+
+
 def test_a_method_and_a_message_from_the_cloud(lab: Lab, hub: EdgeHub) -> None:
     """Both reach the leaf, and its answer the cloud."""
     with hub.device(LEAF) as client:

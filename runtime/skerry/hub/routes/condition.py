@@ -19,6 +19,7 @@ from skerry.hub.routes.values import NULL, UNDEFINED, Kind, Value
 
 TWIN_CHANGES = "/twinchangenotifications/"
 
+_REPORTED = ["properties", "reported"]
 _BODY = "$body."
 # Both keep compiling and evaluating far from Python's limit of recursion.
 _MAX_DEPTH, _MAX_OPERATORS = 30, 150
@@ -318,7 +319,9 @@ def _body_query(steps: list[str | int], own: str | None) -> Callable[[Message], 
 def _changed(steps: list[str | int]) -> Callable[[Message], Value]:
     def run(message: Message) -> Value:
         document: object = message.document
-        for step in steps:
+        if steps[:2] != _REPORTED:
+            return False  # no other part of a twin is changed by a client
+        for step in steps[2:]:
             if not isinstance(document, dict) or step not in document:
                 return False
             document = document[step]

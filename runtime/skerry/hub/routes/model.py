@@ -20,8 +20,8 @@ def system_name(name: str) -> str:
 class Message:
     """A message on its way: where it comes from, what it carries.
 
-    `system` has the long names of `skerry.wire.topics`, such as `content-type`; `changed` is the
-    reported patch of a twin change. The body is parsed when the first route asks.
+    `system` has the long names of `skerry.wire.topics`, such as `content-type`; the body
+    of a twin change is the reported patch. It is parsed when the first route asks.
     """
 
     source: str
