@@ -129,6 +129,10 @@ class MqttDevice:
                 raise ClosedError
             self._come.extend(self._reader.feed(data))
 
+    def count(self, kind: type[Packet]) -> int:
+        """Return how many packets of a kind have come and nobody has asked for."""
+        return sum(isinstance(packet, kind) for packet in self._come)
+
     def is_closed(self) -> bool:
         """Wait for the lab to close the connection."""
         try:
