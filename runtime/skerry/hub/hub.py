@@ -174,6 +174,7 @@ class Hub:
             self._log.error("the hub's settings cannot be used", reason=error)
             return False
         self.refusal, self.has_settings = "", True
+        self._store.limit(desired.max_bytes, desired.when_full)
         self._backend.use(desired)
         return True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.edge_hub import DEVICE, HUB, EdgeHub, desired, populate
+from harness.edge_hub import DEVICE, HUB, ROUTES, EdgeHub, desired, populate
 from harness.edged import until
 from harness.mqtt import MqttDevice
 from skerry.wire.identity import Identity
@@ -181,6 +181,26 @@ def test_reported_properties_are_routed(lab: Lab, hub: EdgeHub) -> None:
         assert found.topic.startswith(f"devices/{DEVICE}/modules/b/inputs/changes/")
         for part in ("%24.cmid=a", "%24.schema=twinChangeNotification"):
             assert part in found.topic
+
+
+def test_limits_of_the_settings_are_in_force(hub: EdgeHub) -> None:
+    """A store of 1,000 bytes that keeps the newest: the first of many is gone."""
+    limits = {"storeLimits": {"maxSizeBytes": 1000}, "whenFull": "drop-oldest-lowest-priority"}
+    document = desired()
+    document["storeAndForwardConfiguration"] = {"timeToLiveSecs": 7200, **limits}
+    document["routes"] = {"in": ROUTES["in"]}
+    hub.ask(used(hub, document))
+    with hub.device(A) as sender, hub.device(B) as receiver:
+        for client in (sender, receiver):
+            assert client.connect().code == 0
+        for n in range(10):
+            sender.publish(events_topic(DEVICE, "a", {"$.on": "out"}), f"{n:0100}".encode())
+        receiver.subscribe(f"devices/{DEVICE}/modules/b/#")
+        found = [int(receiver.message().payload)]
+        while found[-1] < 9:
+            found.append(int(receiver.message().payload))
+        assert found == list(range(found[0], 10))
+        assert found[0] > 0
 
 
 async def used(hub: EdgeHub, document: object) -> None:

@@ -274,7 +274,7 @@ class Change:
     def _refusal(self, size: int, ahead: int, priority: int) -> Refusal | None:
         room, held = self.parts.room, self.parts.books.held + self._held
         missing = room.missing(held, size)
-        if missing > 0 and self.parts.settings.policy is FullPolicy.DROP_OLDEST:
+        if missing > 0 and room.policy is FullPolicy.DROP_OLDEST:
             wanted = max(missing, room.missing(held, max(size, ahead)))
             missing -= self._evict(missing, wanted, priority)
         return room.refusal(held, size) if missing > 0 else None

@@ -23,6 +23,7 @@ class Room:
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self._folder = folder
         self._settings = settings
+        self.max_bytes, self.policy = settings.max_bytes, settings.policy
         self._free = free_bytes(folder)
         self._looked_at = 0.0
         self._since = 0
@@ -46,7 +47,7 @@ class Room:
 
     def missing(self, held: int, size: int) -> int:
         """Return how many bytes must go before so many more fit; 0 or less: they fit."""
-        return max(held + size - self._settings.max_bytes, self._disk_short(size))
+        return max(held + size - self.max_bytes, self._disk_short(size))
 
     def took(self, size: int) -> None:
         """Note that so much was written."""
@@ -62,7 +63,7 @@ class Room:
             )
         return Refusal(
             "store_full",
-            f"{held} bytes of messages wait, at most {self._settings.max_bytes} may; drain a "
+            f"{held} bytes of messages wait, at most {self.max_bytes} may; drain a "
             "queue, purge it or raise the limit",
         )
 

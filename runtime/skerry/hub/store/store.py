@@ -33,6 +33,7 @@ from skerry.hub.store.model import (
     Dropped,
     Entry,
     Event,
+    FullPolicy,
     Outcome,
     Position,
     QueueState,
@@ -90,6 +91,11 @@ class Store:
         self._writer.close()
         self._writer.database.close()
         self._unlock()
+
+    def limit(self, max_bytes: int | None, policy: FullPolicy) -> None:
+        """Change how much may wait, None: what the settings say; what waits already stays."""
+        self._room.max_bytes = max_bytes or self._settings.max_bytes
+        self._room.policy = policy
 
     def new_id(self) -> str:
         """Return an id for a message: later ones are greater, over restarts too."""
@@ -179,7 +185,7 @@ class Store:
             problems.append(f"the store cannot write: {self._writer.problem}")
         return StoreHealth(
             self._books.held,
-            self._settings.max_bytes,
+            self._room.max_bytes,
             self._room.disk_free,
             upkeep.rates.full_in_seconds(now, self._left()),
             self._settings.durability,
@@ -265,7 +271,7 @@ class Store:
 
     def _left(self) -> int:
         disk = self._room.disk_free + self._room.reusable - self._settings.min_free_bytes
-        return min(self._settings.max_bytes - self._books.held, disk)
+        return min(self._room.max_bytes - self._books.held, disk)
 
     def _damaged(self, error: sqlite3.Error) -> None:
         """Have the store's thread look: it replaces what is damaged."""

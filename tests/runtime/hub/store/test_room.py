@@ -28,6 +28,20 @@ def test_a_full_store_refuses_what_is_new(tmp_path: Path) -> None:
         assert numbers(bodies(take(store))) == [2, 3, 4, 8]
 
 
+def test_limits_change_while_it_is_open(tmp_path: Path) -> None:
+    """Less, another policy, and back to what the settings say."""
+    with opened(tmp_path) as store:
+        store.limit(ROOM_FOR_FIVE.max_bytes, FullPolicy.REJECT_NEW)
+        assert put(store, *map(body, range(6))) == [None] * 5 + ["store_full"]
+        assert store.health().max_bytes == ROOM_FOR_FIVE.max_bytes
+        store.limit(ROOM_FOR_FIVE.max_bytes, FullPolicy.DROP_OLDEST)
+        assert put(store, body(6)) == [None]
+        assert length(store) == 5
+        store.limit(None, FullPolicy.REJECT_NEW)
+        assert put(store, *map(body, range(7, 12))) == [None] * 5
+        assert numbers(bodies(take(store))) == [1, 2, 3, 4, *range(6, 12)]
+
+
 def test_a_refusal_says_what_to_do(tmp_path: Path) -> None:
     """For people, with the numbers."""
     from harness.stores import a_message
