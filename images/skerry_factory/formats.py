@@ -11,6 +11,7 @@ qemu-img puts random identifiers and its own version into vhdx and vmdk; they ar
 as follow from the definition.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from skerry_factory.vhdx import settle_identifiers
 
 RAW = "raw"
 _DESCRIPTOR_AT, _DESCRIPTOR_BYTES = 512, 20 * 512
-_CONTENT_ID = b"\nCID="
 _WINDOW_LOG = 27
 """128 MiB: what every zstd unpacks without being told, at most."""
 
@@ -59,6 +59,20 @@ def _write(name: str, disk: Disk) -> list[Output]:
     return [Output(path, path.suffix[1:], digest_of_file(path)) for path in WRITERS[name](disk)]
 
 
+def settle_content_id(file: Path, image_id: str) -> None:
+    """Replace the random number of a VMDK file. Raises: FactoryError for one of another layout."""
+    own = b"\nCID=" + volume_id(image_id, "vmdk").encode()
+    with file.open("r+b") as stream:
+        stream.seek(_DESCRIPTOR_AT)
+        text = stream.read(_DESCRIPTOR_BYTES).rstrip(b"\0")
+        # of no fixed length: qemu-img writes the number without leading zeros
+        settled, found = re.subn(rb"\nCID=[0-9a-f]+", own, text, count=1)
+        if not found:
+            raise FactoryError(f"{file} has no content id; is this qemu-img newer than expected?")
+        stream.seek(_DESCRIPTOR_AT)
+        stream.write(settled.ljust(_DESCRIPTOR_BYTES, b"\0"))
+
+
 def _qcow2(disk: Disk) -> list[Path]:
     return [_converted(disk, "qcow2")]
 
@@ -71,13 +85,7 @@ def _vhdx(disk: Disk) -> list[Path]:
 
 def _vmdk(disk: Disk) -> list[Path]:
     file = _converted(disk, "vmdk", "-o", "subformat=streamOptimized")
-    with file.open("r+b") as stream:
-        stream.seek(_DESCRIPTOR_AT)
-        at = stream.read(_DESCRIPTOR_BYTES).find(_CONTENT_ID)
-        if at < 0:
-            raise FactoryError(f"{file} has no content id; is this qemu-img newer than expected?")
-        stream.seek(_DESCRIPTOR_AT + at + len(_CONTENT_ID))
-        stream.write(volume_id(disk.image_id, "vmdk").encode())
+    settle_content_id(file, disk.image_id)
     return [file]
 
 

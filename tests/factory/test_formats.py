@@ -9,7 +9,7 @@ import pytest
 from skerry_factory.bmap import BLOCK_BYTES, needed_blocks
 from skerry_factory.errors import CommandError, FactoryError
 from skerry_factory.filesystems import copy_sparse, make_ext4, make_fat, make_sparse
-from skerry_factory.formats import WRITERS, Disk, write_formats
+from skerry_factory.formats import WRITERS, Disk, settle_content_id, write_formats
 from skerry_factory.gpt import ALIGNMENT_BYTES, TYPE_ESP, TYPE_LINUX, Partition, write_table
 from skerry_factory.vhdx import crc32c, settle_identifiers
 
@@ -127,6 +127,23 @@ def test_a_converter_that_fails_says_why(disk: Disk) -> None:
     disk.path.with_suffix(".qcow2").mkdir()
     with pytest.raises(CommandError, match="qemu-img"):
         write_formats(disk, ("qcow2",))
+
+
+def test_a_content_id_of_any_length_is_replaced(tmp_path: Path) -> None:
+    """qemu-img writes it without leading zeros; what follows keeps its place in the text."""
+    found = set()
+    for number in (b"5e4d5a7c", b"7c", b"0"):
+        file = tmp_path / "x.vmdk"
+        text = b"# Disk DescriptorFile\nCID=" + number + b"\nparentCID=ffffffff\n"
+        file.write_bytes(bytes(512) + text.ljust(20 * 512, b"\0") + b"grains")
+        settle_content_id(file, "box")
+        found.add(file.read_bytes())
+    (settled,) = found
+    assert settled.endswith(b"grains")
+    assert b"\nparentCID=ffffffff\n\0" in settled
+    file.write_bytes(bytes(1024))
+    with pytest.raises(FactoryError, match="has no content id"):
+        settle_content_id(file, "box")
 
 
 def test_only_a_vhdx_file_gets_identifiers(tmp_path: Path) -> None:
