@@ -206,6 +206,7 @@ def test_what_is_wrong_is_named(
     ("check_id", "prepare"),
     [
         ("disk-space", lambda m: None),
+        ("disk-space", lambda m: full(m, free_bytes=9 << 30)),
         ("disk-inodes", lambda m: None),
         ("memory", lambda m: m.write("proc/meminfo", MEMORY.format(500_000))),
         ("container-engine-uri", lambda m: None),

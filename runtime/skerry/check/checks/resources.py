@@ -13,7 +13,9 @@ from skerry.check.words import size
 from skerry.engine.errors import EngineError
 from skerry.workloads.deployment import DeploymentError
 
-_LEAST_BYTES = 256 << 20
+_LEAST_BYTES, _AMPLE_BYTES = 256 << 20, 8 << 30
+"""Less is always too little; with more a large disk is not nearly full, whatever its share."""
+
 _LOW_SHARE = 0.10
 _NONE_SHARE = 0.02
 _LISTEN = "0A"
@@ -45,9 +47,10 @@ def _space(appliance: Appliance) -> Finding:
         lines.append(told)
         fix = Fix("dropped old journals", lambda: _vacuum(appliance))
         remedy = "see what takes it: docker system df; journalctl --disk-usage; skerry check --fix"
-        if share < _NONE_SHARE or usage.free_bytes < _LEAST_BYTES // 8:
+        is_scarce = usage.free_bytes < _AMPLE_BYTES
+        if (share < _NONE_SHARE and is_scarce) or usage.free_bytes < _LEAST_BYTES // 8:
             found.append(error(f"the disk with {what} is full", remedy, told, fix=fix))
-        elif share < _LOW_SHARE or usage.free_bytes < _LEAST_BYTES:
+        elif (share < _LOW_SHARE and is_scarce) or usage.free_bytes < _LEAST_BYTES:
             found.append(warning(f"the disk with {what} is nearly full", remedy, told, fix=fix))
     return worst(found, ok(*lines))
 
