@@ -99,6 +99,9 @@ def test_a_clock_that_is_off_is_named(site: Site) -> None:
 
 def test_a_support_bundle_of_a_booted_appliance(site: Site, tmp_path: Path) -> None:
     """Logs, containers, settings and checks are in it, whole; no key is."""
+    # another test may have had the module made anew just now
+    site.device.wait_for("sh", "-c", "skerry logs sample-sensor | grep -q reading", seconds=90)
+    site.await_health()
     site.sh("skerry support-bundle -q -o /root/bundle.zip", seconds=120)
     data = Path(f"/proc/{site.device.leader}/root/root/bundle.zip").read_bytes()
     key = site.read("/var/secrets/device.key.pem").splitlines()[1].encode()
