@@ -106,6 +106,13 @@ class EdgedClient:
         except (ApiError, UnreachableError):
             return {}
 
+    def host(self) -> Mapping[str, object]:
+        """Return what the machine is; empty while edged is away."""
+        try:
+            return _object(self._service.get("/systeminfo"))
+        except (ApiError, UnreachableError):
+            return {}
+
     def names(self) -> list[str]:
         """Return the names of all modules."""
         return sorted(self.modules())

@@ -24,6 +24,7 @@ from skerry.agent.model import (
     Status,
     Wanted,
 )
+from skerry.base.secret_file import is_name
 
 _SCHEMA = re.compile(r"1\.[01](\.\d+)?")
 _UPSTREAM_IMAGE = re.compile(r"\$upstream:[1-9][0-9]*/")
@@ -34,6 +35,7 @@ _MAX_PORT = 65535
 _PULL_POLICIES = ("on-create", "never")
 _AGENT = "$edgeAgent"
 _CREDENTIAL = ("address", "username", "password")
+_SIGNATURE = ("payload", "signature")
 _DEFAULT_REGISTRY = "docker.io"
 _Choice = TypeVar("_Choice", Status, RestartPolicy)
 
@@ -127,7 +129,9 @@ def _host_ports(options: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 def spec_digest(module: Wanted) -> str:
     """Return the digest of what a container is made of: what differs here needs another one."""
-    basis = [module.image, module.create_options, module.env, module.context]
+    basis: list[object] = [module.image, module.create_options, module.env, module.context]
+    if module.secrets:
+        basis.append(module.secrets)
     text = json.dumps(basis, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -212,6 +216,8 @@ def _module(name: str, entry: object) -> Wanted:
         pull_policy=str(policy),
         version=str(entry.get("version", "")),
         readiness=_readiness(entry),
+        secrets=_secrets(entry),
+        signatures=_signatures(entry),
     )
 
 
@@ -289,6 +295,26 @@ def _names(entry: Mapping[str, object], name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DeploymentError(f"{name} is {value!r}, expected a list of module names")
     return tuple(value)
+
+
+def _secrets(entry: Mapping[str, object]) -> tuple[str, ...]:
+    value = entry.get("secrets", [])
+    if not isinstance(value, list) or not all(isinstance(n, str) and is_name(n) for n in value):
+        raise DeploymentError(f"secrets is {value!r}, expected a list of names of secrets")
+    return tuple(value)
+
+
+def _signatures(entry: Mapping[str, object]) -> tuple[Mapping[str, str], ...]:
+    value = entry.get("signatures", [])
+    found = []
+    for one in value if isinstance(value, list) else [None]:
+        parts = {name: one.get(name) for name in _SIGNATURE} if isinstance(one, dict) else {}
+        if not parts or not all(isinstance(part, str) for part in parts.values()):
+            raise DeploymentError(
+                'signatures is not a list of {"payload", "signature"}, both base64'
+            )
+        found.append({name: str(part) for name, part in parts.items()})
+    return tuple(found)
 
 
 def _env(entry: Mapping[str, object]) -> dict[str, str]:

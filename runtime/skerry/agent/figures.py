@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from skerry.agent.metrics import Registry
 from skerry.agent.model import Deployment, RuntimeStatus, Status
 from skerry.agent.transaction import Entry, Outcome
+from skerry.module.metrics import Registry
 
 _RESOURCES_SECONDS = 60.0
 _HOST = "host"
@@ -22,12 +22,13 @@ class Figures:
         self, hub: str, device: str, version: str, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         common = {"iothub": hub, "edge_device": device, "instance_number": str(uuid.uuid4())}
-        self.registry = Registry(common)
+        self.registry = Registry(common, monotonic)
         self._monotonic = monotonic
         self._versions: dict[str, str] = {}
         self._looked_at: float | None = None
         self._asked_at: float | None = None
         self._last: Entry | None = None
+        self._knows_host = False
         self._processor: dict[str, tuple[float, float]] = {}
         make = self.registry
         self._correct = make.gauge(
@@ -74,8 +75,9 @@ class Figures:
                 ("write", "total_disk_write_bytes", "Written by a module"),
             )
         }
-        metadata = make.gauge("edgeAgent_metadata", "What this agent is")
-        metadata.set(1, edge_agent_version=version, experimental_features="{}", host_information="")
+        self._metadata = make.gauge("edgeAgent_metadata", "What this agent is")
+        self._version = version
+        self._tell_host("")
 
     def called(self, method: str) -> None:
         """Count a direct method."""
@@ -126,13 +128,29 @@ class Figures:
                 self._deployment.observe((last.ended - last.began).total_seconds())
             self._last = last
 
-    def text(self, resources: Callable[[], Mapping[str, object]]) -> str:
-        """Return all figures; `resources` is asked at most once a minute."""
+    def text(
+        self,
+        resources: Callable[[], Mapping[str, object]],
+        host: Callable[[], Mapping[str, object]],
+    ) -> str:
+        """Return all figures; both are asked at most once a minute, `host` until it answers."""
         now = self._monotonic()
         if self._asked_at is None or now - self._asked_at >= _RESOURCES_SECONDS:
             self._asked_at = now
             self.take_resources(resources())
+            if not self._knows_host and (found := host()):
+                self._knows_host = True
+                self._tell_host(json.dumps(found, separators=(",", ":")))
         return self.registry.text()
+
+    def _tell_host(self, information: str) -> None:
+        self._metadata.clear()
+        self._metadata.set(
+            1,
+            edge_agent_version=self._version,
+            experimental_features="{}",
+            host_information=information,
+        )
 
     def take_resources(self, found: Mapping[str, object]) -> None:
         """Take SystemResources of the management API."""

@@ -95,6 +95,8 @@ class Wanted:
     version: str = ""
     readiness: Readiness | None = None
     context: str = ""
+    secrets: tuple[str, ...] = ()
+    signatures: tuple[Mapping[str, str], ...] = ()
     auth: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property

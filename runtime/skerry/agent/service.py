@@ -140,7 +140,7 @@ def main(environment: Mapping[str, str]) -> int:
     if parts.link is not None:
         parts.link.start()
     watch_news(parts.edged.news, news.set, stop)
-    serve_metrics(lambda: parts.figures.text(parts.edged.resources), port, log)
+    serve_metrics(lambda: parts.figures.text(parts.edged.resources, parts.edged.host), port, log)
     while not stop.is_set():
         news.wait(parts.agent.round())
         news.clear()

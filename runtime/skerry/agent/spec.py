@@ -88,14 +88,19 @@ def module_spec(
     }
     if module.auth is not None:
         settings["auth"] = dict(module.auth)
+    config: dict[str, object] = {
+        "settings": settings,
+        "env": [{"key": key, "value": environment[key]} for key in sorted(environment)],
+    }
+    if module.secrets:
+        config["secrets"] = list(module.secrets)
+    if module.signatures:
+        config["signatures"] = [dict(one) for one in module.signatures]
     return {
         "name": module.name,
         "type": "docker",
         "imagePullPolicy": module.pull_policy,
-        "config": {
-            "settings": settings,
-            "env": [{"key": key, "value": environment[key]} for key in sorted(environment)],
-        },
+        "config": config,
     }
 
 

@@ -1,7 +1,7 @@
 """The ways to the hub: MQTT over TLS on 8883, or over WebSocket on 443, where need be by a proxy.
 
-Source: azure-iot-edge.md §5.2. `UpstreamProtocol` names one, without it both are tried in turn.
-The names of AMQP, which upstream knows too, mean the port that goes with them. A proxy
+Source: azure-iot-edge.md §5.2. `UpstreamProtocol` names one, without it both are tried in
+turn. A proxy
 (`https_proxy`, `no_proxy`) is for WebSocket only, as upstream has it.
 """
 
@@ -10,28 +10,13 @@ import secrets
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from skerry.agent.errors import AgentError
 from skerry.base.https import Proxy, tls_connection
+from skerry.module.protocol import Protocol, parse_protocol
 from skerry.wire.websocket_client import WebSocketClient
 
 _READ_BYTES = 64 * 1024
-
-
-class Protocol(StrEnum):
-    """How MQTT is carried."""
-
-    MQTT = "Mqtt"
-    MQTT_WS = "MqttWs"
-
-
-_MEANT = {
-    "mqtt": Protocol.MQTT,
-    "amqp": Protocol.MQTT,
-    "mqttws": Protocol.MQTT_WS,
-    "amqpws": Protocol.MQTT_WS,
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,7 @@ def ways_of(environment: Mapping[str, str], proxy: Proxy | None) -> tuple[Way, .
     name = environment.get("UpstreamProtocol", "")
     if not name:
         return ways
-    meant = _MEANT.get(name.lower())
+    meant = parse_protocol(name)
     if meant is None:
         raise AgentError(f"UpstreamProtocol is {name!r}, expected 'Mqtt' or 'MqttWs'")
     return tuple(way for way in ways if way.protocol is meant)

@@ -75,6 +75,19 @@ def state_folder(path: Path) -> Path:
     return path
 
 
+def mark_of(*paths: Path) -> str:
+    """Return what is another when one of these is; each is replaced whole, never written to."""
+    marks = []
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            marks.append("-")
+        else:
+            marks.append(f"{found.st_dev}.{found.st_ino}.{found.st_mtime_ns}")
+    return "/".join(marks)
+
+
 def remove(path: Path) -> None:
     """Remove a file if it is there, and make that last."""
     with contextlib.suppress(FileNotFoundError):

@@ -182,17 +182,34 @@ def tls_connection(
 
     Raises: OSError, HttpsError for a proxy's address that cannot be used.
     """
+    with (
+        plain_connection(host, port, proxy, timeout_seconds) as plain,
+        context.wrap_socket(plain, server_hostname=host) as sock,
+    ):
+        yield sock
+
+
+def plain_connection(
+    host: str, port: int, proxy: Proxy | None, timeout_seconds: float
+) -> socket.socket:
+    """Return a connection to a server on which TLS has not begun, through the proxy if need be.
+
+    Raises: OSError, HttpsError for a proxy's address that cannot be used.
+    """
     way = None
     if proxy is not None and not _is_direct(host, proxy.direct):
         way = _proxy(proxy.url)
     address = (host, port) if way is None else (way.hostname or "", way.port or 80)
-    with socket.create_connection(address, timeout_seconds) as plain:
+    plain = socket.create_connection(address, timeout_seconds)
+    try:
         # head and body go out in two writes; the second must not wait for an acknowledgement
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if way is not None:
             _tunnel(plain, way, host, port)
-        with context.wrap_socket(plain, server_hostname=host) as sock:
-            yield sock
+    except BaseException:
+        plain.close()
+        raise
+    return plain
 
 
 @contextlib.contextmanager

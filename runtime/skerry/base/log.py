@@ -69,12 +69,20 @@ class Logger:
     def error(self, message: str, **fields: object) -> None:
         self._write(logging.ERROR, message, fields)
 
-    def exception(self, message: str, **fields: object) -> None:
-        """Log an unexpected exception with its traceback, at the edge of a request or process."""
-        self._write(logging.ERROR, message, fields, trace=True)
+    def exception(self, message: str, error: BaseException | None = None, **fields: object) -> None:
+        """Log an unexpected exception with its traceback, at the edge of a request or process.
+
+        Without `error` it is the one that is being handled.
+        """
+        self._write(logging.ERROR, message, fields, trace=error or True)
 
     def _write(
-        self, level: int, message: str, fields: dict[str, object], *, trace: bool = False
+        self,
+        level: int,
+        message: str,
+        fields: dict[str, object],
+        *,
+        trace: bool | BaseException = False,
     ) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", _render(message, fields), exc_info=trace)

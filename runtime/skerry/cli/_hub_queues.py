@@ -48,9 +48,14 @@ def add_verbs(things: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def run_queues(options: argparse.Namespace) -> int:
     """Print the queues, by the running hub's word where there is one."""
-    found = _asked(options.store, {"action": "queues"}) or _read_queues(options.store)
+    found = asked(options.store, {"action": "queues"}, _ANSWER_SECONDS) or _read_queues(
+        options.store
+    )
     if options.output == "json":
         return _print_json(found)
+    store = found["store"]
+    for problem in store["problems"] if isinstance(store, dict) else ():
+        sys.stderr.write(f"warning: {problem}\n")
     rows = [_queue_row(queue) for queue in _list(found["queues"])]
     return _print_table(
         ("ENDPOINT", "PRIORITY", "WAITING", "BYTES", "OLDEST", "IN/S", "OUT/S"), rows
@@ -129,12 +134,12 @@ def _verb(
     return parser
 
 
-def _asked(folder: Path, request: dict[str, object]) -> dict[str, object] | None:
+def asked(folder: Path, request: dict[str, object], seconds: float) -> dict[str, object] | None:
     """Return the running hub's answer, None when none runs."""
     from skerry.hub.store.requests import ask, is_running
 
     _require(folder)
-    return ask(folder, request, _ANSWER_SECONDS) if is_running(folder) else None
+    return ask(folder, request, seconds) if is_running(folder) else None
 
 
 def _read_queues(folder: Path) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.base.errors import SkerryError
-from skerry.cli._hub_queues import add_verbs
+from skerry.cli import _hub_clients, _hub_queues
 from skerry.cli._options import add_output
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     add_output(test)
     test.set_defaults(run=run_test)
-    add_verbs(things)
+    _hub_queues.add_verbs(things)
+    _hub_clients.add_verbs(things)
 
 
 def run_test(options: argparse.Namespace) -> int:

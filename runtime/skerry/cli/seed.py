@@ -1,4 +1,6 @@
-"""`skerry seed apply`: by hand, and at every boot before the services (docs/seed.md)."""
+"""`skerry seed`: `apply`, by hand and at every boot before the services, and `report`, which leaves
+on the seed what IT needs to enrol this device by its TPM (docs/seed.md).
+"""
 
 import argparse
 import json
@@ -29,6 +31,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     apply.add_argument("--dry-run", action="store_true", help="only say what would change")
     add_output(apply)
     apply.set_defaults(run=run_apply)
+    report = verbs.add_parser("report", help="write the TPM's endorsement key on the seed")
+    add_output(report)
+    report.set_defaults(run=run_report)
 
 
 def run_apply(options: argparse.Namespace) -> int:
@@ -53,6 +58,44 @@ def run_apply(options: argparse.Namespace) -> int:
             seed.put_in_force(device.paths.etc)
         return status
     _say(options, {"result": "no-seed"}, f"no disk with the label {seed.LABEL} holds a seed")
+    return 0
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Write device.json on the seed, once; exit status 0 also if there is no seed."""
+    from skerry.cli._device import needs_root
+    from skerry.cli.tpm import facts_of_tpm
+    from skerry.config.seed import is_empty
+    from skerry.host import seed
+
+    needs_root("writing on the seed")
+    for disk in seed.find_seeds():
+        with seed.mounted(disk) as mount_point:
+            if not is_empty(mount_point):
+                return report_on(mount_point, facts_of_tpm, options, seed.writable)
+    _say(options, {"result": "no-seed"}, f"no disk with the label {seed.LABEL} holds a seed")
+    return 0
+
+
+def report_on(
+    folder: Path,
+    facts: "Callable[[], dict[str, str]]",
+    options: argparse.Namespace,
+    writable: "Callable[[Path], AbstractContextManager[None]]",
+) -> int:
+    """Write device.json on the seed in a folder, unless it is that of this device already."""
+    from skerry.config.seed import REPORT, seed_device
+
+    device, file = seed_device(folder), folder / REPORT
+    told = {"version": 1, "device": device}
+    if file.is_file() and f'"device": {json.dumps(device)}' in file.read_text("utf-8", "replace"):
+        _say(options, {"result": "unchanged"}, f"{REPORT} of {device} is on the seed")
+        return 0
+    found = facts()
+    told |= {name: found[name] for name in ("registration_id", "endorsement_key")}
+    with writable(folder):
+        file.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    _say(options, {"result": "written"}, f"{REPORT} of {device} is written on the seed")
     return 0
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from skerry.cli._options import add_output
+from skerry.cli._options import add_output, say
 
 _SETTINGS = Path("/etc/skerry/edged")
 _UNIT_DIR = "/etc/systemd/system"
@@ -31,6 +31,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     status.set_defaults(run=run_status)
     logs = actions.add_parser("logs", help="show the journal of the native services, merged")
     logs.add_argument("options", nargs="*", metavar="-- OPTION", help="options of journalctl")
+    add_output(logs)
     logs.set_defaults(run=run_logs)
     stop = actions.add_parser("stop", help="stop the modules and the native services")
     stop.add_argument(
@@ -52,6 +53,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     level.add_argument("level", choices=_LEVELS, metavar="|".join(_LEVELS))
     level.add_argument("--unit-dir", metavar="DIR", default=_UNIT_DIR, help=f"default {_UNIT_DIR}")
     level.set_defaults(run=run_set_log_level)
+    for action in (stop, restart, again, alias, level):
+        add_output(action)
 
 
 def run_status(options: argparse.Namespace) -> int:
@@ -83,7 +86,8 @@ def run_logs(options: argparse.Namespace) -> int:
     """Hand over to journalctl."""
     from skerry.cli._units import journal
 
-    return 1 if journal(options.options) else 0
+    form = ["--output", "json"] if options.output == "json" else []
+    return 1 if journal([*form, *options.options]) else 0
 
 
 def run_stop(options: argparse.Namespace) -> int:
@@ -92,17 +96,16 @@ def run_stop(options: argparse.Namespace) -> int:
 
     needs_root("stopping services")
     systemctl("stop", *sockets(), *units())
-    sys.stderr.write("Stopped the native services\n")
     uri = options.engine or engine_uri()
-    for name in stop_modules(uri):
-        sys.stderr.write(f"Stopped {name}\n")
-    for name in remove_modules(uri) if options.remove else ():
-        sys.stderr.write(f"Removed {name}\n")
-    sys.stderr.write("To start again: skerry system restart\n")
+    stopped = stop_modules(uri)
+    removed = remove_modules(uri) if options.remove else []
+    lines = ["Stopped the native services", *(f"Stopped {name}" for name in stopped)]
+    lines += [*(f"Removed {name}" for name in removed), "To start again: skerry system restart"]
+    say(options, "\n".join(lines), {"result": "stopped", "stopped": stopped, "removed": removed})
     return 0
 
 
-def run_restart(_options: argparse.Namespace) -> int:
+def run_restart(options: argparse.Namespace) -> int:
     """Start the sockets and restart the services that run; edged in any case."""
     from skerry.cli._units import needs_root, sockets, systemctl, units
 
@@ -111,11 +114,11 @@ def run_restart(_options: argparse.Namespace) -> int:
     systemctl("start", *sockets())
     systemctl("try-restart", *units())
     systemctl("start", "skerry-edged.service")
-    sys.stderr.write("Restarted the native services\n")
+    say(options, "Restarted the native services", {"result": "restarted"})
     return 0
 
 
-def run_reprovision(_options: argparse.Namespace) -> int:
+def run_reprovision(options: argparse.Namespace) -> int:
     """Have identityd ask again, then edged begin with what it got."""
     from skerry.base.client import UnreachableError
     from skerry.base.errors import SkerryError
@@ -128,7 +131,8 @@ def run_reprovision(_options: argparse.Namespace) -> int:
     except UnreachableError as error:
         raise SkerryError(f"{error}; see: journalctl -u skerry-identityd") from error
     systemctl("restart", "skerry-edged.service")
-    sys.stderr.write("Reprovisioned; edged begins with the new identity\n")
+    said = "Reprovisioned; edged begins with the new identity"
+    say(options, said, {"result": "reprovisioned"})
     return 0
 
 
@@ -146,7 +150,8 @@ def run_set_log_level(options: argparse.Namespace) -> int:
         raise SkerryError(f"{error.filename} cannot be written: {error.strerror}") from error
     systemctl("daemon-reload")
     systemctl("try-restart", *units())
-    sys.stderr.write(f"The native services write messages of level {level} and above\n")
+    said = f"The native services write messages of level {level} and above"
+    say(options, said, {"result": "set", "level": level})
     return 0
 
 
@@ -166,7 +171,8 @@ def run_alias(options: argparse.Namespace) -> int:
             link.symlink_to(_COMMAND)
     except OSError as error:
         raise SkerryError(f"{link} cannot be changed: {error.strerror}") from error
-    sys.stderr.write(f"The command {NAME} is {options.state}\n")
+    said = f"The command {NAME} is {options.state}"
+    say(options, said, {"command": NAME, "state": options.state})
     return 0
 
 

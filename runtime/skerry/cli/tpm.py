@@ -16,8 +16,11 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     show.set_defaults(run=run_show)
 
 
-def run_show(options: argparse.Namespace) -> int:
-    """Print endorsement key, storage root key and the registration id that comes of the former."""
+def facts_of_tpm() -> dict[str, str]:
+    """Return endorsement key, storage root key and the registration id that comes of the former.
+
+    Raises: SkerryError.
+    """
     import hashlib
 
     from skerry.base.client import ApiError, UnreachableError
@@ -33,7 +36,7 @@ def run_show(options: argparse.Namespace) -> int:
     except ApiError as error:
         remedy = "; run it with sudo" if error.status == 401 else ""
         raise SkerryError(f"{error}{remedy}") from error
-    facts = {
+    return {
         # the public area's digest, as Azure IoT Edge's guides make the registration id
         "registration_id": hashlib.sha256(endorsement).hexdigest(),
         "endorsement_key": b64(endorsement),
@@ -41,6 +44,11 @@ def run_show(options: argparse.Namespace) -> int:
         "storage_root_key": b64(storage),
         "storage_root_key_sha256": hashlib.sha256(storage).hexdigest(),
     }
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print the facts of the TPM."""
+    facts = facts_of_tpm()
     if options.output == "json":
         sys.stdout.write(json.dumps(facts, indent=1) + "\n")
         return 0

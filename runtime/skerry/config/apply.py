@@ -30,10 +30,17 @@ from skerry.config.generations import Generation, Generations, NewGeneration
 from skerry.config.hostname import Containers, hostname_finding, no_containers
 from skerry.config.plan import Plan, PlannedFile, make_plan
 from skerry.config.problems import Problem
-from skerry.config.seal import FileSource, Sealed, seal
+from skerry.config.seal import Sealed, seal
 from skerry.config.site import SERVICES, Ids, Paths, Site
+from skerry.config.vault import FILE as VAULT
+from skerry.config.vault import TAG_CHARACTERS, FileSource, files
 
 _KEY_BYTES = 32
+_MORE_PARTS = {
+    "deployment": "deployment.json",
+    "leaf_devices": "leaf_devices.json",
+    "secrets": VAULT,
+}
 
 
 class ServiceError(SkerryError):
@@ -122,7 +129,12 @@ def apply(data: bytes, file: str, device: Device, *, dry_run: bool = False) -> O
 
 def _plan(sealed: Sealed, device: Device) -> Plan:
     plan = make_plan(build(sealed.tables, device.version), replace(device.site, files=sealed.files))
-    return Plan(plan.files, {**sealed.placed, **plan.placed})
+    secret = files(sealed.vault, device.site, lambda path: Path(path).is_file())
+    return Plan(
+        {**plan.files, **secret.files},
+        {**sealed.placed, **plan.placed, **secret.placed},
+        secret.needed,
+    )
 
 
 @contextmanager
@@ -148,6 +160,8 @@ class _Apply:
         self._generations = Generations(device.paths, device.ids, device.disk)
         self._before = self._generations.in_force()
         self._current = self._generations.current()
+        self._known_key = self._read_key()
+        self._key = self._known_key or secrets.token_bytes(_KEY_BYTES)
         self._document = read(data, file, self._current.secrets if self._current else {})
 
     def compare(self) -> tuple[Outcome, Sealed | None, Plan | None]:
@@ -156,7 +170,13 @@ class _Apply:
         refused = Outcome("refused", problems=document.problems, warnings=document.warnings)
         if document.problems:
             return refused, None, None
-        sealed = seal(document, self._device.site, self._device.source)
+        sealed = seal(
+            document,
+            self._device.site,
+            self._device.source,
+            kept=self._current.kept if self._current else {},
+            tagger=self._tag,
+        )
         if sealed.problems:
             return replace(refused, problems=sealed.problems), None, None
         plan = _plan(sealed, self._device)
@@ -164,13 +184,13 @@ class _Apply:
         renamed = hostname_finding(old.files if old else {}, plan.files, self._device.containers)
         if renamed is not None:
             return replace(refused, problems=(document.locate(renamed),)), None, None
-        changed = [n for n in (*SERVICES, "deployment") if _differs(_file_of(n), plan, old)]
+        changed = [n for n in (*SERVICES, *_MORE_PARTS) if _differs(_file_of(n), plan, old)]
         same_input = old is not None and old.input_digest == self._digest(sealed)
         if old is not None and old.whole and same_input and not changed:
             return Outcome("unchanged", old.number, warnings=document.warnings), sealed, plan
         texts = {name: planned.data for name, planned in plan.files.items()}
         texts["config.toml"] = sealed.text.encode()
-        hidden = [*sealed.secrets.values(), *(old.secrets.values() if old else ())]
+        hidden = {*sealed.secrets.values(), *(old.secrets.values() if old else ())}
         outcome = Outcome(
             "would-change",
             generation=old.number if old else None,
@@ -216,14 +236,13 @@ class _Apply:
             "config.toml": PlannedFile(sealed.text.encode(), None, None),
             "secrets.json": PlannedFile(text.encode(), None, None),
         }
-        digest = self._digest(sealed)
-        if digest is None:
-            self._device.disk.write(self._key_path, secrets.token_bytes(_KEY_BYTES), 0o600)
-            digest = self._digest(sealed)
+        if self._known_key is None:
+            self._device.disk.write(self._key_path, self._key, 0o600)
         return NewGeneration(
             files={**plan.files, **made_from},
             placed=plan.placed,
-            input_digest=str(digest),
+            needed=plan.needed,
+            input_digest=self._digest(sealed),
             created=self._device.clock.now(),
         )
 
@@ -261,19 +280,25 @@ class _Apply:
     def _key_path(self) -> Path:
         return self._device.paths.private / "digest.key"
 
-    def _digest(self, sealed: Sealed) -> str | None:
-        """Return the keyed digest of the input, None while there is no key."""
+    def _read_key(self) -> bytes | None:
         try:
-            key = self._key_path.read_bytes()
+            return self._key_path.read_bytes()
         except FileNotFoundError:
             return None
+
+    def _tag(self, name: str, sealer: str, value: bytes) -> str:
+        text = b"\0".join((name.encode(), sealer.encode(), value))
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:TAG_CHARACTERS]
+
+    def _digest(self, sealed: Sealed) -> str:
+        """Return the keyed digest of the input."""
         files = {path: hashlib.sha256(data).hexdigest() for path, data in sealed.files.items()}
         text = json.dumps([sealed.tables, files], sort_keys=True)
-        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def _file_of(part: str) -> str:
-    return "deployment.json" if part == "deployment" else f"{part}.toml"
+    return _MORE_PARTS.get(part, f"{part}.toml")
 
 
 def _differs(name: str, plan: Plan, old: Generation | None) -> bool:

@@ -73,6 +73,10 @@ def build(tables: Table, version: str) -> model.Config:
         moby=_moby(tables.get("moby_runtime", {})),
         modules=tuple(_module(name, table) for name, table in tables.get("modules", {}).items()),
         hub=_hub(tables["hub"], version) if "hub" in tables else None,
+        image_trust=tuple(tables.get("image_trust", ())),
+        seals_by_tpm=any(
+            secret.get("sealed_by") == "tpm" for secret in tables.get("secrets", {}).values()
+        ),
     )
 
 
@@ -262,6 +266,7 @@ def _module(name: str, table: Table) -> model.Module:
         auth=_registry_auth(table["auth"]) if "auth" in table else None,
         readiness=table.get("readiness"),
         secrets=tuple(table.get("secrets", ())),
+        signatures=tuple(table.get("signatures", ())),
     )
 
 

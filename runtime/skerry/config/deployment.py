@@ -94,6 +94,8 @@ def _module(module: Module) -> dict[str, object]:
         table["readiness"] = dict(module.readiness)
     if module.secrets:
         table["secrets"] = list(module.secrets)
+    if module.signatures:
+        table["signatures"] = [dict(one) for one in module.signatures]
     return table
 
 
@@ -112,11 +114,8 @@ def _hub(hub: Hub) -> dict[str, object]:
         store["storeLimits"] = {"maxSizeBytes": hub.max_bytes}
     if hub.when_full is not None:
         store["whenFull"] = hub.when_full
-    table: dict[str, object] = {
+    return {
         "schemaVersion": "1.1",
         "routes": dict(hub.routes),
         "storeAndForwardConfiguration": store,
     }
-    if hub.leaf_devices:
-        table["leafDevices"] = dict(hub.leaf_devices)
-    return table

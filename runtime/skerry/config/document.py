@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from skerry.config import rules, support
 from skerry.config.locate import Locations, locate
-from skerry.config.problems import Finding, KeyPath, Position, Problem, key_text
+from skerry.config.problems import Finding, KeyPath, Position, Problem
 from skerry.config.references import resolve
 from skerry.config.validate import load_schema, validate
 
@@ -35,7 +35,7 @@ class Document:
 
     def locate(self, finding: Finding) -> Problem:
         """Give a finding its place in this text."""
-        return _located(finding, self.file, self.locations)
+        return self.locations.problem(finding, self.file)
 
 
 def read(data: bytes, file: str, sealed: Mapping[str, str] | None = None) -> Document:
@@ -68,8 +68,8 @@ def _read(data: bytes, file: str, sealed: Mapping[str, str] | None) -> Document:
         text=text,
         tables=tables,
         locations=places,
-        problems=_sorted(_located(finding, file, places) for finding in findings),
-        warnings=_sorted(_located(finding, file, places) for finding in report.warnings),
+        problems=_sorted(places.problem(finding, file) for finding in findings),
+        warnings=_sorted(places.problem(finding, file) for finding in report.warnings),
         secrets=tuple(report.secrets),
     )
 
@@ -81,19 +81,6 @@ def _covers(known: KeyPath, path: KeyPath) -> bool:
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda p: (p.line, p.column, p.key)))
-
-
-def _located(finding: Finding, file: str, places: Locations) -> Problem:
-    place = places.key(finding.path) if finding.on_key else places.value(finding.path)
-    return Problem(
-        file,
-        place.line,
-        place.column,
-        key_text(finding.path),
-        finding.message,
-        finding.expected,
-        finding.suggestion,
-    )
 
 
 def _unreadable(text: str, file: str, place: Position, message: str, expected: str) -> Document:

@@ -20,10 +20,12 @@ from skerry.base.files import read_limited
 from skerry.config.disk import Disk
 from skerry.config.plan import PlannedFile
 from skerry.config.site import Ids, Paths
+from skerry.config.vault import FILE as VAULT
+from skerry.config.vault import Kept, read_index
 
 KEPT = 3
 _LIMIT_BYTES = 4 * 1024 * 1024
-_IMPORTERS = ("keyd", "certd", "identityd", "config")
+_IMPORTERS = ("keyd", "certd", "identityd", "edged", "config")
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,20 @@ class Generation:
     input_digest: str
     files: Mapping[str, bytes]
     secrets: Mapping[str, str]
+    kept: Mapping[str, Kept]
     whole: bool
 
 
 @dataclass(frozen=True)
 class NewGeneration:
-    """A configuration to be written: planned files, and what the generation was made from."""
+    """A configuration to be written: planned files, and what the generation was made from.
+
+    `needed` are files that a former generation has placed.
+    """
 
     files: Mapping[str, PlannedFile]
     placed: Mapping[str, PlannedFile]
+    needed: tuple[str, ...]
     input_digest: str
     created: datetime
 
@@ -69,13 +76,14 @@ class Generations:
                 files[name] = read_limited(folder / name, _LIMIT_BYTES)
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         secrets = json.loads(files.get("secrets.json", b'{"secrets": {}}'))["secrets"]
+        kept = read_index(files[VAULT]) if VAULT in files else {}
         there = all(Path(path).is_file() for path in manifest["placed"])
         whole = digests == manifest["files"] and there
-        return Generation(number, manifest["input_digest"], files, secrets, whole)
+        return Generation(number, manifest["input_digest"], files, secrets, kept, whole)
 
     def write(self, new: NewGeneration) -> int:
         """Write a generation whole, without switching to it; return its number."""
-        self.sweep()
+        self.sweep(new.needed)
         number = max(self._numbers(), default=0) + 1
         self._disk.make_folder(self._paths.generations, 0o755)
         for path, planned in new.placed.items():
@@ -89,7 +97,7 @@ class Generations:
             "created": new.created.isoformat(timespec="seconds"),
             "input_digest": new.input_digest,
             "files": {n: hashlib.sha256(f.data).hexdigest() for n, f in new.files.items()},
-            "placed": sorted(new.placed),
+            "placed": sorted({*new.placed, *new.needed}),
         }
         text = json.dumps(manifest, indent=1) + "\n"
         self._disk.write(folder / "manifest.json", text.encode(), 0o600)
@@ -108,8 +116,11 @@ class Generations:
         else:
             self._disk.remove(self._paths.current)
 
-    def sweep(self) -> None:
-        """Remove what a crash or a failed apply has left, and all but the last generations."""
+    def sweep(self, needed: Iterable[str] = ()) -> None:
+        """Remove what a crash or a failed apply has left, and all but the last generations.
+
+        `needed` are placed files that stay for a generation to come.
+        """
         if not self._paths.generations.is_dir():
             return
         number = self.in_force()
@@ -118,7 +129,7 @@ class Generations:
         for folder in sorted(self._paths.generations.iterdir()):
             if folder.name not in kept:
                 self._disk.remove_folder(folder)
-        named = self._placed_by(kept)
+        named = self._placed_by(kept, needed)
         for service in _IMPORTERS:
             for path in sorted((self._paths.state / service / "imported").glob("*")):
                 if named is not None and str(path) not in named:
@@ -130,9 +141,9 @@ class Generations:
         if not path.is_file() or path.read_bytes() != planned.data:
             self._disk.write(path, planned.data, planned.mode, planned.uid, planned.gid)
 
-    def _placed_by(self, names: Iterable[str]) -> set[str] | None:
-        """Return the files that generations need; None if one of them cannot say."""
-        placed: set[str] = set()
+    def _placed_by(self, names: Iterable[str], more: Iterable[str]) -> set[str] | None:
+        """Return the files that generations need, and more; None if one of them cannot say."""
+        placed = set(more)
         for name in names:
             manifest = self._paths.generations / name / "manifest.json"
             try:

@@ -7,7 +7,7 @@ property test keeps the two together: the text of a value, parsed alone, is the 
 import tomllib
 from dataclasses import dataclass, field
 
-from skerry.config.problems import KeyPath, Position
+from skerry.config.problems import Finding, KeyPath, Position, Problem, key_text
 
 _BLANK = " \t\r\n"
 _KEY_END = "=.]" + _BLANK
@@ -45,6 +45,19 @@ class Locations:
     def value(self, path: KeyPath) -> Position:
         """Return where a value stands; tables made by headers stand at their key."""
         return self.position(self.values[path].start) if path in self.values else self.key(path)
+
+    def problem(self, finding: Finding, file: str) -> Problem:
+        """Give a finding its place in this text, which stands in a file."""
+        place = self.key(finding.path) if finding.on_key else self.value(finding.path)
+        return Problem(
+            file,
+            place.line,
+            place.column,
+            key_text(finding.path),
+            finding.message,
+            finding.expected,
+            finding.suggestion,
+        )
 
 
 def locate(text: str) -> Locations:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from skerry.base.errors import SkerryError
 from skerry.base.files import FileTooLargeError, read_limited
-from skerry.config.seal import SEED_SECRETS
 from skerry.config.site import Ids
+from skerry.config.vault import SEED_SECRETS
 
 _MAX_BYTES = 1024 * 1024
 _USERS = {

@@ -270,6 +270,7 @@ class Module:
     auth: RegistryAuth | None = None
     readiness: Mapping[str, object] | None = None
     secrets: tuple[str, ...] = ()
+    signatures: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -320,3 +321,5 @@ class Config:
     trial_seconds: int | None = None  # None: the agent's default
     modules: tuple[Module, ...] = ()
     hub: Hub | None = None
+    seals_by_tpm: bool = False
+    image_trust: tuple[Mapping[str, object], ...] = ()

@@ -40,10 +40,11 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """Files of the generation by name, and files to place elsewhere by path."""
+    """Files of the generation by name, files to place elsewhere by path, files placed before."""
 
     files: Mapping[str, PlannedFile]
     placed: Mapping[str, PlannedFile]
+    needed: tuple[str, ...] = ()
 
 
 def make_plan(config: Config, site: Site) -> Plan:
@@ -61,7 +62,7 @@ def make_plan(config: Config, site: Site) -> Plan:
         "certd": services.certd(config, ledger, site),
         "keyd": services.keyd(config, ledger, site),
         "identityd": services.identityd(config, hostname, provisioned.table, site),
-        "tpmd": services.tpmd(config),
+        "tpmd": services.tpmd(config, site),
         "edged": services.edged(config, hostname, edge_ca, ledger, site),
     }
     files = {
@@ -74,6 +75,10 @@ def make_plan(config: Config, site: Site) -> Plan:
     if wanted is not None:
         text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
         files["deployment.json"] = PlannedFile(text.encode(), None, site.ids.edged, 0o640)
+    if config.hub is not None and config.hub.leaf_devices:
+        # the hub gets it from edged; it is no part of the deployment, which others see too
+        text = json.dumps(config.hub.leaf_devices, indent=1, ensure_ascii=False) + "\n"
+        files["leaf_devices.json"] = PlannedFile(text.encode(), None, site.ids.edged, 0o640)
     return Plan(files, placed)
 
 

@@ -22,10 +22,18 @@ def is_reference(value: object) -> bool:
     return isinstance(value, dict) and set(value) == {"secret"} and isinstance(value["secret"], str)
 
 
+def is_named(value: object) -> bool:
+    """Tell whether a value is a reference to an entry of [secrets]."""
+    return is_reference(value) and not value["secret"].startswith(PREFIX)  # type: ignore[index]
+
+
 def resolve(
     tables: dict[str, Any], sealed: Mapping[str, str] | None
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Put sealed values in place of their references; without `sealed` the references stay."""
+    """Put sealed values in place of their references; without `sealed` the references stay.
+
+    So do those of [secrets]: edged may have them (`skerry.config.vault`).
+    """
     if sealed is None:
         return tables, []
     findings: list[Finding] = []
@@ -33,14 +41,19 @@ def resolve(
     return resolved, findings
 
 
+def not_held(path: KeyPath) -> Finding:
+    """Return what is wrong with a reference to a secret that came from another device."""
+    return Finding(path, "refers to a secret that this device does not hold", "the secret itself")
+
+
 def _resolve(value: Any, sealed: Mapping[str, str], path: KeyPath, findings: list[Finding]) -> Any:
     if is_reference(value) and value["secret"].startswith(PREFIX):
         name = value["secret"].removeprefix(PREFIX)
         if name in sealed:
             return sealed[name]
-        findings.append(
-            Finding(path, "refers to a secret that this device does not hold", "the secret itself")
-        )
+        if path[0] == "secrets":
+            return value
+        findings.append(not_held(path))
     elif isinstance(value, dict):
         return {key: _resolve(item, sealed, (*path, key), findings) for key, item in value.items()}
     elif isinstance(value, list):

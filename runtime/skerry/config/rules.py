@@ -5,9 +5,11 @@ through `at` and `text_at`, which give nothing where the shape is wrong: one run
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from skerry.base.public_key import is_public_key
 from skerry.config.connection import decode_key, parse_connection_string
 from skerry.config.deployment import registry_of
 from skerry.config.duration import seconds_of
@@ -17,6 +19,7 @@ from skerry.config.words import nearest
 
 Tables = Mapping[str, Any]
 _DAY_SECONDS = 86400
+_UPSTREAM = re.compile(r"\binto\s+\$upstream\s*$", re.IGNORECASE)
 _NO_KEYS = ("agent", "modules", "hub", "secrets", "aziot_keys")
 _RESERVED_MODULES = ("edgeAgent", "edgeHub")
 ISSUED_CERTS: tuple[KeyPath, ...] = (
@@ -38,7 +41,7 @@ def check(tables: Tables) -> list[Finding]:
     rules: tuple[Callable[[Tables], Iterator[Finding]], ...] = (
         _hostnames, _provisioning, _keys, _pkcs11, _issuance, _est_auth, _preloaded_certs, _modules,
         _logins, _dependencies, _garbage_collection, _numbers,
-        _plain_http,
+        _plain_http, _image_trust, _hub,
     )  # fmt: skip
     return [finding for rule in rules for finding in rule(tables)]
 
@@ -168,6 +171,41 @@ def _modules(tables: Tables) -> Iterator[Finding]:
                 path = ("modules", name, "secrets", index)
                 message = f"{secret!r} is not in [secrets]"
                 yield Finding(path, message, "the name of a secret", nearest(secret, secrets))
+
+
+def _image_trust(tables: Tables) -> Iterator[Finding]:
+    rules = tables.get("image_trust")
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        keys = rule.get("keys") if isinstance(rule, dict) else None
+        for index, pem in enumerate(keys if isinstance(keys, list) else ()):
+            path = ("image_trust", number, "keys", index)
+            if isinstance(pem, str) and not is_public_key(pem):
+                expected = "a public key in PEM (ECDSA, Ed25519 or RSA), as cosign.pub"
+                yield Finding(path, "this is no public key", expected)
+
+
+def _hub(tables: Tables) -> Iterator[Finding]:
+    """Yield what only one kind of device can have: leaf devices of its own, or routes upstream."""
+    hub = at(tables, "hub")
+    if text_at(tables, "provisioning", "source") != "standalone":
+        if at(hub, "leaf_devices"):
+            message = "the cloud says which leaf devices this hub has"
+            expected = "none here; make the device there, with this one as its parent"
+            yield Finding(("hub", "leaf_devices"), message, expected, on_key=True)
+        return
+    for name, route in at(hub, "routes").items():
+        text = route.get("route") if isinstance(route, dict) else route
+        if isinstance(text, str) and _UPSTREAM.search(text):
+            message = "the route leads to $upstream, and this device has no cloud"
+            expected = 'a route INTO BrokeredEndpoint("/modules/NAME/inputs/INPUT")'
+            yield Finding(("hub", "routes", name), message, expected)
+    for name, leaf in at(hub, "leaf_devices").items():
+        table = at(leaf, "authentication") if isinstance(leaf, dict) else {}
+        for key in ("primaryKey", "secondaryKey"):
+            value = table.get(key)
+            if isinstance(value, str) and decode_key(value) is None:
+                path = ("hub", "leaf_devices", name, "authentication", key)
+                yield Finding(path, "the key is not base64", "a key in base64")
 
 
 def _logins(tables: Tables) -> Iterator[Finding]:

@@ -8,10 +8,10 @@ device that holds its content, named by that content: the same input gives the s
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, unquote
 
-from skerry.config import emit
+from skerry.config import emit, rules
 from skerry.config.document import Document
 from skerry.config.group_key import DEVICE_KEY, GROUP_KEY, derived_key, with_device_key
 from skerry.config.locate import Span
@@ -20,19 +20,21 @@ from skerry.config.plan import PlannedFile, imported_path
 from skerry.config.problems import Finding, KeyPath, Problem, key_text
 from skerry.config.references import PREFIX, reference, strings, value_at
 from skerry.config.site import Ids, Site
+from skerry.config.vault import (
+    NOTHING_KEPT,
+    SEED_SECRETS,
+    FileSource,
+    Kept,
+    Tagger,
+    Vault,
+    gather,
+    no_tag,
+    with_values,
+)
 
-SEED_SECRETS = "/run/seed/secrets/"
 _FILE = "file://"
 _READ_BY_APPLY = ("additional_info", "imported_master_encryption_key")
 _NOT_FILES = ("agent", "modules", "hub", "secrets", "aziot_keys")
-
-
-class FileSource(Protocol):
-    """Reads the files that a configuration names."""
-
-    def read(self, path: str) -> bytes:
-        """Return the content; OSError where there is none to read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Sealed:
     """A configuration as it will be installed.
 
     `tables` hold the secrets in the clear and the new names of imported files; `text` neither the
-    secrets nor the old names. `files` is what the plan reads, by path.
+    secrets nor the old names. `secrets` stay with the generation, those of `vault` with edged.
+    `files` is what the plan reads, by path.
     """
 
     text: str
     tables: dict[str, Any]
     secrets: Mapping[str, str]
+    vault: Vault
     placed: Mapping[str, PlannedFile]
     files: Mapping[str, bytes]
     problems: tuple[Problem, ...] = ()
@@ -60,17 +64,36 @@ class _Work:
     findings: list[Finding] = field(default_factory=list)
 
 
-def seal(document: Document, site: Site, source: FileSource, *, present: bool = True) -> Sealed:
-    """Seal a document without problems; `present` asks that every file it names is there."""
+def seal(
+    document: Document,
+    site: Site,
+    source: FileSource,
+    *,
+    kept: Mapping[str, Kept] = NOTHING_KEPT,
+    tagger: Tagger = no_tag,
+    present: bool = True,
+) -> Sealed:
+    """Seal a document without problems; `present` asks that every file it names is there.
+
+    `kept` are the secrets of the generation in force that only edged has.
+    """
     work = _Work()
-    secrets = _secrets(document, work)
+    vault = gather(document.tables, kept, tagger, source, present=present)
+    tables = with_values(document.tables, vault)
+    if vault.used and not vault.findings:
+        # with their values in place these keys have to fit the rules as any others
+        vault.findings += rules.check(tables)
+    work.findings += vault.findings
+    secrets = _secrets(document, work, vault)
     references = dict(work.replaced)
-    for path, name, is_uri in _named_files(document.tables):
+    for path, name, is_uri in _named_files(tables):
         _file(path, name, is_uri, site, source, present, work)
     if present:
-        work.findings += check_pairs(document.tables, source.read)
+        work.findings += check_pairs(tables, source.read)
     imports = {path: new for path, new in work.replaced.items() if path not in references}
-    tables = document.tables
+    tables = {**tables, "secrets": vault.table()} if vault.entries else tables
+    if work.findings:
+        return Sealed("", {}, {}, vault, {}, {}, _located(document, work))
     key = derived_key(tables)
     if key is not None:
         tables = with_device_key(tables, key)
@@ -79,16 +102,24 @@ def seal(document: Document, site: Site, source: FileSource, *, present: bool = 
         text=_replaced_text(document, work),
         tables=_replaced_tables(tables, imports),
         secrets=secrets,
+        vault=vault,
         placed=work.placed,
         files=work.files,
-        problems=tuple(document.locate(finding) for finding in work.findings),
     )
 
 
-def _secrets(document: Document, work: _Work) -> dict[str, str]:
+def _located(document: Document, work: _Work) -> tuple[Problem, ...]:
+    return tuple(document.locate(finding) for finding in work.findings)
+
+
+def _secrets(document: Document, work: _Work, vault: Vault) -> dict[str, str]:
     """Collect the secrets by name; those in the clear are to be replaced in the text."""
     written = tomllib.loads(document.text)
-    secrets = {}
+    secrets = {key_text(("secrets", name, "value")): text for name, text in vault.used.items()}
+    for path in vault.from_seed:
+        place, sealed = (*path[:-1], "value"), reference((*path[:-1], "value"))
+        pair = Span(document.locations.keys[path], document.locations.values[path].end)
+        work.texts[pair] = f"{place[-1]} = {emit.dump_value({'secret': sealed})}"
     for path in document.secrets:
         if path == GROUP_KEY:
             places = document.locations
@@ -99,6 +130,9 @@ def _secrets(document: Document, work: _Work) -> dict[str, str]:
         original = value_at(written, path)
         if isinstance(original, str):
             work.replaced[path] = {"secret": reference(path)}
+        if path[0] == "secrets":
+            continue
+        if isinstance(original, str):
             secrets[key_text(path)] = original
         else:
             name = original["secret"].removeprefix(PREFIX)

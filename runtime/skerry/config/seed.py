@@ -17,6 +17,7 @@ from skerry.base.files import FileTooLargeError, read_limited
 MANIFEST = "manifest.json"
 CONFIG = "config.toml"
 ERROR = "error.txt"
+REPORT = "device.json"
 KEYS = "authorized_keys"
 MAX_BYTES = 1024 * 1024
 MAX_FILES = 64
@@ -44,6 +45,11 @@ class Seed:
 def seed_digest(folder: Path) -> str:
     """Return the digest by which a seed is known; SeedError if there is no manifest."""
     return hashlib.sha256(_manifest_bytes(folder)).hexdigest()
+
+
+def seed_device(folder: Path) -> str:
+    """Return the name of the device that a seed is for; SeedError if there is no manifest."""
+    return _manifest(_manifest_bytes(folder))[0]
 
 
 def is_empty(folder: Path) -> bool:
@@ -109,7 +115,7 @@ def _tree(folder: Path, root: Path) -> Iterator[str]:
     """Yield every file of a seed but the manifest and what the device or other systems wrote."""
     for path in sorted(folder.iterdir()):
         name = path.relative_to(root).as_posix()
-        if name in {MANIFEST, ERROR} or name in _FOREIGN:
+        if name in {MANIFEST, ERROR, REPORT} or name in _FOREIGN:
             continue
         if path.is_dir() and not path.is_symlink():
             yield from _tree(path, root)

@@ -93,8 +93,10 @@ def identityd(config: Config, hostname: str, provisioning: Table, site: Site) ->
     return table
 
 
-def tpmd(config: Config) -> Table:
+def tpmd(config: Config, site: Site) -> Table:
     table = _max_requests(config.max_requests.tpmd)
+    if config.seals_by_tpm:
+        table["principal"] = [{"uid": site.ids.identityd}, {"uid": site.ids.edged}]
     tpm = config.tpm
     if tpm.tcti != "device":
         table["tcti"] = tpm.tcti
@@ -131,6 +133,8 @@ def edged(config: Config, hostname: str, edge_ca: Table, ledger: Ledger, site: S
         table["additional_info"] = tomllib.loads(content.decode())
     if config.garbage_collection != GarbageCollection():
         table["image_garbage_collection"] = dict(vars(config.garbage_collection))
+    if config.image_trust:
+        table["image_trust"] = [dict(rule) for rule in config.image_trust]
     table["moby_runtime"] = _moby(config)
     return table
 

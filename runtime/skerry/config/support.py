@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from skerry.config.problems import Finding, KeyPath
-from skerry.config.references import PREFIX, is_reference
 
 Row = tuple[str, Callable[[Any], bool], str]
 
@@ -32,10 +31,6 @@ def _npipe(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("npipe:")
 
 
-def _named_secret(value: Any) -> bool:
-    return is_reference(value) and not value["secret"].startswith(PREFIX)
-
-
 TABLE: tuple[Row, ...] = (
     ("parent_hostname", _always, "nested edge"),
     ("local_gateway_hostname", _always, "nested edge"),
@@ -46,10 +41,6 @@ TABLE: tuple[Row, ...] = (
     ("moby_runtime.uri", _npipe, "a container engine behind a named pipe"),
     ("agent.config.imageHash", _always, "pinning the agent's image"),
     ("agent.config.digest", _always, "pinning the agent's image"),
-    ("modules.*.secrets", _always, "secrets in modules"),
-    ("secrets", _always, "[secrets]"),
-    ("hub.leaf_devices", _always, "a leaf device in config.toml, whom the cloud does not know,"),
-    ("**", _named_secret, "a reference to [secrets]"),
 )
 
 
@@ -57,23 +48,11 @@ def refused(tables: Mapping[str, Any]) -> list[Finding]:
     """Return a finding for everything in the tables that this version cannot do."""
     findings: dict[KeyPath, Finding] = {}
     for pattern, applies, what in TABLE:
-        for path, value in _matches(tables, pattern):
+        for path, value in _along(tables, pattern.split("."), ()):
             if applies(value):
                 finding = Finding(path, f"{what} is not implemented in this version", on_key=True)
                 findings.setdefault(path, finding)
-    provisioning = tables.get("provisioning")
-    alone = isinstance(provisioning, dict) and provisioning.get("source") == "standalone"
-    if "hub" in tables and alone:
-        message = "the edge hub of a device without a cloud is not implemented in this version"
-        findings.setdefault(("hub",), Finding(("hub",), message, on_key=True))
     return list(findings.values())
-
-
-def _matches(tables: Mapping[str, Any], pattern: str) -> Iterator[tuple[KeyPath, Any]]:
-    if pattern == "**":
-        yield from _everything(tables, ())
-    else:
-        yield from _along(tables, pattern.split("."), ())
 
 
 def _along(value: Any, parts: list[str], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
@@ -83,10 +62,3 @@ def _along(value: Any, parts: list[str], path: KeyPath) -> Iterator[tuple[KeyPat
         for key in value if parts[0] == "*" else [parts[0]]:
             if key in value:
                 yield from _along(value[key], parts[1:], (*path, key))
-
-
-def _everything(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield (*path, key), item
-            yield from _everything(item, (*path, key))

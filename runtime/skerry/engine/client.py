@@ -394,7 +394,18 @@ def _container(found: Mapping[str, Any]) -> Container:
             health=(state.get("Health") or {}).get("Status", ""),
         ),
         tty=bool(config.get("Tty")),
+        ports=frozenset(_ports(found)),
     )
+
+
+def _ports(found: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yield what a container publishes, as asked for and, while it runs, as it came out."""
+    asked = (found.get("HostConfig") or {}).get("PortBindings") or {}
+    given = (found.get("NetworkSettings") or {}).get("Ports") or {}
+    for inside, holders in (*asked.items(), *given.items()):
+        for holder in holders or ():
+            if str(holder.get("HostPort", "")).isdecimal():
+                yield int(holder["HostPort"]), str(inside).partition("/")[2] or "tcp"
 
 
 def _network_arguments(body: Mapping[str, object]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Container:
     labels: Mapping[str, str]
     state: State
     tty: bool = False
+    ports: frozenset[tuple[int, str]] = frozenset()
+    """What it publishes on the machine: number and protocol."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ a second connection closes the first, as IoT Hub does.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from skerry.heads.errors import HeadError
@@ -47,6 +47,10 @@ class Links:
     """All links, by identity."""
 
     def __init__(self) -> None:
+        self.on_added: Callable[[Identity], None] = lambda identity: None
+        """Called when a client has connected."""
+        self.on_removed: Callable[[Identity], None] = lambda identity: None
+        """Called when a connection has ended, a replaced one too."""
         self._links: dict[Identity, Link] = {}
         self._waiting: defaultdict[Identity, set[asyncio.Future[Link]]] = defaultdict(set)
 
@@ -71,6 +75,7 @@ class Links:
         self._links[link.identity] = link
         if former is not None:
             former.close("the same identity has connected again")
+        self.on_added(link.identity)
         for waiter in self._waiting.pop(link.identity, ()):
             if not waiter.done():
                 waiter.set_result(link)
@@ -79,6 +84,7 @@ class Links:
         """Forget a link that has ended; a newer one of the same identity stays."""
         if self._links.get(link.identity) is link:
             del self._links[link.identity]
+        self.on_removed(link.identity)
 
     async def wait_for(self, identity: Identity, seconds: float) -> Link | None:
         """Return the link of an identity, waiting for it to connect; None when it does not."""

@@ -103,7 +103,7 @@ class MqttHead:
         self._gone = asyncio.Event()
         self._gone.set()
         self._is_paused = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -212,17 +212,19 @@ class MqttHead:
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run something beside."""
-        task = asyncio.ensure_future(self._guarded(work))
+        # The work itself is the task: one that is cancelled before its first step would leave
+        # behind what it should have waited for.
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._served)
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except SkerryError as error:
+    def _served(self, task: "asyncio.Future[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, SkerryError):
             self.log.error("a client cannot be served", reason=error)
-        except Exception:
-            self.log.exception("a client cannot be served")
+        elif error is not None:
+            self.log.exception("a client cannot be served", error)
 
     def dirty(self, connection: Connection) -> None:
         """Write for a connection at the end of this turn of the loop."""

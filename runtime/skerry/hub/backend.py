@@ -10,7 +10,7 @@ Invariants
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from typing import Protocol, TypeVar
@@ -23,6 +23,7 @@ from skerry.hub.access import Access
 from skerry.hub.decisions import Decisions
 from skerry.hub.desired import Desired
 from skerry.hub.errors import AccessError
+from skerry.hub.figures import HUB, Figures, Way
 from skerry.hub.store.model import (
     UPSTREAM,
     Entry,
@@ -47,6 +48,8 @@ _CHANGE = {
 }
 _MOST_BYTES = 4 * 1024 * 1024
 _KEPT_CHARACTERS = 512
+_SERVER_ERROR = 500
+_NOT_AUTHENTICATED, _UNAVAILABLE = "not_authenticated", "unavailable"
 _NO_ROUTES = "the hub has no routes yet: it has never reached the cloud"
 
 _Pairs = tuple[tuple[str, str], ...]
@@ -92,9 +95,12 @@ class HubBackend:
         links: Links,
         clock: Clock,
         most_clients: int,
+        figures: Figures,
     ) -> None:
         self.on_connect: Callable[[Identity], None] = lambda identity: None
         """Called when a client has been admitted."""
+        self.on_stranger: Callable[[], Awaitable[None]] = _nothing
+        """Awaited once when a client is refused that may be newer than the scope."""
         self._device_id = device_id
         self._store = store
         self._access = access
@@ -102,10 +108,12 @@ class HubBackend:
         self._from_cloud = from_cloud
         self._links = links
         self._most_clients = most_clients
+        self._figures = figures
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._decisions: Decisions | None = None
         self._inputs: dict[Identity, tuple[str, ...]] = {}
+        self._under_way: dict[str, tuple[Way, float]] = {}
         self._sessions: dict[Identity, Mapping[str, int]] = {
             Identity.parse(key): json.loads(value)
             for key, value in store.documents.all(_SESSION).items()
@@ -134,9 +142,17 @@ class HubBackend:
 
     async def connect(self, claim: Claim, *, keeps_session: bool) -> Admitted:
         """Judge a client by the scope; none is taken before it is known where messages go."""
+        try:
+            return await self._admit(claim, keeps_session)
+        except AccessError as error:
+            reason = _UNAVAILABLE if error.status >= _SERVER_ERROR else _NOT_AUTHENTICATED
+            self._figures.refused(claim.identity, reason)
+            raise
+
+    async def _admit(self, claim: Claim, keeps_session: bool) -> Admitted:
         if self._decisions is None:
             raise AccessError(503, _NO_ROUTES)
-        expires_at = self._access.admit(claim)
+        expires_at = await self._judge(claim)
         identity = claim.identity
         if len(self._links) >= self._most_clients and self._links.get(identity) is None:
             most = self._most_clients
@@ -145,6 +161,13 @@ class HubBackend:
             await _done(self._store.documents.delete(_SESSION, str(identity)))
         self.on_connect(identity)
         return Admitted(expires_at, self._sessions.get(identity))
+
+    async def _judge(self, claim: Claim) -> float:
+        try:
+            return self._access.admit(claim)
+        except AccessError:
+            await self.on_stranger()
+            return self._access.admit(claim)
 
     async def check(self, claim: Claim) -> float | None:
         """Judge again."""
@@ -162,11 +185,13 @@ class HubBackend:
 
     async def twin(self, identity: Identity) -> Mapping[str, object]:
         """Return the client's twin."""
-        return await self._twins.document(identity)
+        with self._figures.twin(HUB, identity):
+            return await self._twins.document(identity)
 
     async def report(self, identity: Identity, patch: object) -> int:
         """Change reported properties, and tell of it where routes lead."""
-        version = await self._twins.report(identity, patch)
+        with self._figures.report(HUB, identity):
+            version = await self._twins.report(identity, patch)
         await self._tell_change(identity, patch)
         return version
 
@@ -189,7 +214,10 @@ class HubBackend:
         received_at = self._clock.now().timestamp()
         items = [self._routed(one, received_at) for one in batch]
         refusals = await asyncio.wrap_future(self._store.put(items))
-        return {n: refusal.text for n, refusal in enumerate(refusals) if refusal is not None}
+        refused = {n: refusal.text for n, refusal in enumerate(refusals) if refusal is not None}
+        for n in refused:
+            self._figures.unstored(items[n][0])
+        return refused
 
     def takes(self, identity: Identity, filters: Mapping[str, int]) -> bool:
         """Tell whether a client listens to the cloud, or a module to its inputs."""
@@ -206,11 +234,16 @@ class HubBackend:
             for endpoint in self._inputs[identity]:
                 if len(found) < limit:
                     entries = self._store.take(endpoint, limit - len(found), _MOST_BYTES)
-                    found += [_outgoing(endpoint, entry) for entry in entries]
+                    found += self._handed_out(endpoint, entries)
         return found
 
     async def settle(self, identity: Identity, tokens: Sequence[str]) -> None:
         """The client has these."""
+        now = self._figures.monotonic()
+        for token in tokens:
+            if token in self._under_way:
+                way, since = self._under_way.pop(token)
+                way.sending.observe(now - since)
         self._from_cloud.settle([token for token in tokens if self._from_cloud.owns(token)])
         ended = [
             self._store.done(endpoint, positions, Outcome.DELIVERED)
@@ -221,6 +254,8 @@ class HubBackend:
 
     async def give_back(self, identity: Identity, tokens: Sequence[str]) -> None:
         """The client has gone without these."""
+        for token in tokens:
+            self._under_way.pop(token, None)
         own = [token for token in tokens if self._from_cloud.owns(token)]
         self._from_cloud.give_back(identity, own)
         for endpoint, positions in self._by_endpoint(tokens).items():
@@ -234,15 +269,29 @@ class HubBackend:
         if self._decisions is None:
             raise AccessError(503, _NO_ROUTES)
         decision = self._decisions.of(message)
+        source = str(message.identity)
+        self._figures.came(source, message.system, len(message.body) + decision.bag_bytes)
+        if not decision.targets:
+            self._figures.unrouted(source, message.system)
         stored = Message(
             self._store.new_id(),
-            str(message.identity),
+            source,
             decision.system,
             message.properties,
             message.body,
             received_at,
         )
         return stored, decision.targets
+
+    def _handed_out(self, endpoint: str, entries: Sequence[Entry]) -> list[Outgoing]:
+        found, since = [], self._figures.monotonic()
+        now = self._clock.now().timestamp()
+        for entry in entries:
+            outgoing = _outgoing(endpoint, entry)
+            way = self._figures.sent(entry, endpoint, self._store.priority(entry.position), now)
+            self._under_way[outgoing.token] = way, since
+            found.append(outgoing)
+        return found
 
     def _wants_inputs(self, identity: Identity, filters: Mapping[str, int]) -> bool:
         if identity not in self._inputs:
@@ -288,6 +337,10 @@ def _topic(endpoint: str, system: _Pairs, properties: _Pairs) -> str:
 
 def _wants_cloud(identity: Identity, filters: Mapping[str, int]) -> bool:
     return c2d_topic(identity.device_id, {}, identity.module_id) + "#" in filters
+
+
+async def _nothing() -> None:
+    """Do nothing."""
 
 
 async def _done(future: "Future[T]") -> None:

@@ -3,18 +3,18 @@
 Invariants
 - What is remembered did not look at the body: system and application properties and the sender
   decide alone, so that another body cannot lead elsewhere.
-- At most `_MOST` decisions are kept, none of them for more than `_CHARACTERS` of properties.
+- At most `_MOST` decisions are kept, none of them for more than `_BYTES` of properties.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skerry.heads.model import Telemetry
+from skerry.heads.model import Telemetry, bag_bytes
 from skerry.hub.desired import Desired
 from skerry.hub.routes.model import Message
 from skerry.hub.store.model import Target
 
-_MOST, _CHARACTERS = 1024, 512
+_MOST, _BYTES = 1024, 512
 _TWIN_CHANGES = "/twinChangeNotifications"
 
 
@@ -24,6 +24,8 @@ class Decision:
 
     system: Mapping[str, str]
     targets: Sequence[Target]
+    bag_bytes: int
+    """What the properties count for, as they came."""
 
 
 class Decisions:
@@ -48,18 +50,15 @@ class Decisions:
         """Return where the news of a client's reported patch, its body, goes; not remembered."""
         system, _ = _origin(change)
         seen = Message(_TWIN_CHANGES, change.properties, system, change.body)
-        return Decision(system, self._desired.targets(seen, self._device_id))
+        targets = self._desired.targets(seen, self._device_id)
+        return Decision(system, targets, bag_bytes(change.system, change.properties))
 
     def _decide(self, key: object, message: Telemetry) -> Decision:
         system, place = _origin(message)
         seen = Message(place, message.properties, system, message.body)
-        decision = Decision(system, self._desired.targets(seen, self._device_id))
-        size = sum(
-            len(name) + len(value)
-            for bag in (message.system, message.properties)
-            for name, value in bag.items()
-        )
-        if not seen.is_read and size <= _CHARACTERS:
+        size = bag_bytes(message.system, message.properties)
+        decision = Decision(system, self._desired.targets(seen, self._device_id), size)
+        if not seen.is_read and size <= _BYTES:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[key] = decision

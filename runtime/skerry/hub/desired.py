@@ -6,7 +6,7 @@ azure-iot-edge.md §6.1, §6.2.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeGuard
 
 from skerry.hub.errors import DesiredError, RouteError
@@ -19,6 +19,8 @@ _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 _MAJOR, _LAST_MINOR = 1, 3
 _LAST_PRIORITY = 9
 _MAX_TTL = 2**32 - 1
+_MOST_TTL = 2**31 - 1  # of all messages: upstream's is signed
+_OBJECTS_MINOR, _BROKER_MINOR, _INTEGRITY_MINOR = 1, 2, 3
 _POLICIES = {
     "refuse": FullPolicy.REJECT_NEW,
     "drop-oldest-lowest-priority": FullPolicy.DROP_OLDEST,
@@ -43,7 +45,6 @@ class Desired:
     ttl_seconds: float | None = None
     max_bytes: int | None = None
     when_full: FullPolicy = FullPolicy.REJECT_NEW
-    leaf_devices: Mapping[str, object] = field(default_factory=dict)
 
     def targets(self, message: Seen, device_id: str) -> list[Target]:
         """Return where a message goes: each endpoint once, by its best route."""
@@ -59,49 +60,75 @@ class Desired:
         return list(found.values())
 
 
-def parse_desired(document: object) -> Desired:
-    """Parse the desired properties. Raises: DesiredError that names what is wrong, all of it."""
+def parse_desired(document: object, *, has_cloud: bool = True) -> Desired:
+    """Parse the desired properties. Raises: DesiredError that names what is wrong, all of it.
+
+    Without a cloud a route to `$upstream` is wrong.
+    """
     if not isinstance(document, Mapping):
         raise DesiredError(["the desired properties are not a JSON object"])
     problems: list[str] = []
-    _check_version(document.get("schemaVersion"), problems)
+    minor = _minor_version(document.get("schemaVersion"), problems)
+    _check_without_effect(document, minor, problems)
     store = document.get("storeAndForwardConfiguration")
     if not isinstance(store, Mapping):
         problems.append("'storeAndForwardConfiguration' is missing, expected an object")
         store = {}
     ttl = store.get("timeToLiveSecs", 7200)
-    if not _is_number(ttl):
+    if not _is_number(ttl) or not -_MOST_TTL - 1 <= ttl <= _MOST_TTL:
         problems.append(f"'timeToLiveSecs' is {ttl!r}, expected a whole number of seconds")
         ttl = 0
-    routes = _routes(document.get("routes", {}), problems)
+    routes = _routes(document.get("routes", {}), minor, problems)
+    problems += [
+        f"route {named.name!r} leads to $upstream, and this device has no cloud"
+        for named in routes
+        if not has_cloud and named.route.sink.module is None
+    ]
     max_bytes = _max_bytes(store.get("storeLimits"), problems)
     policy = _policy(store.get("whenFull"), problems)
-    leaves = document.get("leafDevices", {})
-    if not isinstance(leaves, Mapping):
-        problems.append("'leafDevices' is not an object")
-        leaves = {}
     if problems:
         raise DesiredError(problems)
-    return Desired(routes, float(ttl) if ttl >= 0 else None, max_bytes, policy, leaves)
+    return Desired(routes, float(ttl) if ttl >= 0 else None, max_bytes, policy)
 
 
-def _check_version(version: object, problems: list[str]) -> None:
+def _minor_version(version: object, problems: list[str]) -> int:
+    """Return the minor version of the schema; the last one when it is none."""
     found = _VERSION.fullmatch(version) if isinstance(version, str) else None
     if found is None or int(found[1]) != _MAJOR or int(found[2]) > _LAST_MINOR:
         problems.append(f"'schemaVersion' is {version!r}, expected 1.0 to 1.{_LAST_MINOR}")
+        return _LAST_MINOR
+    return int(found[2])
 
 
-def _routes(routes: object, problems: list[str]) -> tuple[NamedRoute, ...]:
+def _check_without_effect(document: Mapping[str, object], minor: int, problems: list[str]) -> None:
+    """Check what upstream reads and does nothing with; older schemas do not know it."""
+    if minor >= _BROKER_MINOR and document.get("mqttBroker") is not None:
+        broker = document["mqttBroker"]
+        for name in ("authorizations", "bridges"):
+            found = broker.get(name) if isinstance(broker, Mapping) else broker
+            if found is None and isinstance(broker, Mapping):
+                continue
+            if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+                problems.append(f"'mqttBroker' has {name!r} that is not a list of objects")
+    integrity = document.get("integrity")
+    if minor >= _INTEGRITY_MINOR and not isinstance(integrity, Mapping | None):
+        problems.append("'integrity' is not an object")
+
+
+def _routes(routes: object, minor: int, problems: list[str]) -> tuple[NamedRoute, ...]:
     if not isinstance(routes, Mapping):
         problems.append("'routes' is not an object")
         return ()
-    found = (_route(name, value, problems) for name, value in sorted(routes.items()))
+    found = (_route(name, value, minor, problems) for name, value in sorted(routes.items()))
     return tuple(named for named in found if named is not None)
 
 
-def _route(name: str, value: object, problems: list[str]) -> NamedRoute | None:
+def _route(name: str, value: object, minor: int, problems: list[str]) -> NamedRoute | None:
     if not _NAME.fullmatch(name):
         problems.append(f"route {name!r} must not have '.', '$', '#' or a blank in its name")
+        return None
+    if isinstance(value, Mapping) and minor < _OBJECTS_MINOR:
+        problems.append(f"route {name!r} is an object, which takes 'schemaVersion' 1.1; use a text")
         return None
     table = value if isinstance(value, Mapping) else {"route": value}
     text = table.get("route")

@@ -17,6 +17,7 @@ from skerry.heads.links import Links, NotSubscribedError
 from skerry.heads.routes import Answer, LiveRoute, Request
 from skerry.hub.access import Access
 from skerry.hub.errors import AccessError
+from skerry.hub.figures import Figures
 from skerry.wire.identity import Identity
 
 _BAD, _UNAUTHORIZED, _NOT_FOUND, _TIMEOUT = 400, 401, 404, 504
@@ -25,10 +26,11 @@ _BAD, _UNAUTHORIZED, _NOT_FOUND, _TIMEOUT = 400, 401, 404, 504
 class MethodsApi:
     """Handlers on the hub's loop."""
 
-    def __init__(self, device_id: str, access: Access, links: Links) -> None:
+    def __init__(self, device_id: str, access: Access, links: Links, figures: Figures) -> None:
         self._device_id = device_id
         self._access = access
         self._links = links
+        self._figures = figures
 
     def routes(self) -> list[LiveRoute]:
         """Return the routes."""
@@ -39,16 +41,17 @@ class MethodsApi:
         self, request: Request, device_id: str, module_id: str | None = None
     ) -> Answer:
         """Call a client that is connected, or connects in time."""
-        self._check_caller(request)
+        caller = self._checked_caller(request)
         wanted, target = _invocation(request), Identity(device_id, module_id)
         try:
-            return Answer.json(await invoke(self._links, target, wanted))
+            with self._figures.call(str(caller), target):
+                return Answer.json(await invoke(self._links, target, wanted))
         except NotSubscribedError as error:
             raise AccessError(_NOT_FOUND, str(error)) from error
         except TimeoutError as error:
             raise AccessError(_TIMEOUT, str(error)) from error
 
-    def _check_caller(self, request: Request) -> None:
+    def _checked_caller(self, request: Request) -> Identity:
         named = request.headers.get(CALLER_HEADER, "")
         caller = Identity.parse(named)
         if not caller.device_id or not caller.module_id:
@@ -58,6 +61,7 @@ class MethodsApi:
         if caller.device_id != self._device_id:
             raise AccessError(_UNAUTHORIZED, f"{caller} is not a module of this device")
         self._access.judge(caller, request.headers.get("authorization"), request.certificates)
+        return caller
 
 
 def _invocation(request: Request) -> Invocation:

@@ -105,6 +105,14 @@ def read_clients(entries: object) -> list[Client]:
     return [_client(entry) for entry in entries]
 
 
+def read_local(document: object) -> Scope:
+    """Read what edged says of a device without a cloud. Raises: ScopeError."""
+    if not isinstance(document, Mapping):
+        raise ScopeError("edged has no scope for this device; is it one without a cloud?")
+    found = [*read_clients(document.get("devices")), *read_clients(document.get("modules"))]
+    return Scope().with_clients(found)
+
+
 def _client(entry: object) -> Client:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("deviceId"), str):
         raise ScopeError("an entry of the scope has no 'deviceId'")

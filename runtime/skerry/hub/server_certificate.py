@@ -23,6 +23,7 @@ from skerry.module.workload import ServerCertificate, WorkloadClient
 
 LIFETIME = timedelta(days=30)
 _SPENT = 0.6
+_TLS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 """Share of its time after which a certificate is replaced: there is room for many attempts."""
 
 _TRUST_SECONDS = 3600.0
@@ -39,8 +40,13 @@ class ServerIdentity:
         clock: Clock,
         log: Logger,
         longest: timedelta = LIFETIME,
+        tls: tuple[ssl.TLSVersion, ssl.TLSVersion] = _TLS,
     ) -> None:
-        """`name` is what clients dial; no certificate is used longer than `longest`."""
+        """`name` is what clients dial; no certificate is used longer than `longest`.
+
+        `tls` is the oldest and the newest version that is offered.
+        """
+        self._tls = tls
         self._workload = workload
         self._name = name
         self._longest = longest
@@ -108,6 +114,7 @@ class ServerIdentity:
             file = Path(f"/proc/self/fd/{descriptor}")
             if self._context is None:
                 self._context = server_context(file)
+                self._context.minimum_version, self._context.maximum_version = self._tls
             else:
                 self._context.load_cert_chain(file)
         except ssl.SSLError as error:

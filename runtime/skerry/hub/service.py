@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import skerry
 from skerry.base.clock import Clock, SystemClock
@@ -19,14 +20,17 @@ from skerry.base.log import Logger, get_logger
 from skerry.heads.tls import bound_buffers
 from skerry.hub.cloud.link import Upstream
 from skerry.hub.cloud.scope_pages import fetch_scope
-from skerry.hub.hub import Hub, HubSettings
-from skerry.hub.scope import Scope
+from skerry.hub.hub import REFRESH_SECONDS, Hub, HubSettings
+from skerry.hub.scope import Scope, read_local
+from skerry.hub.sealing import open_documents
 from skerry.hub.server import ServerSettings
 from skerry.hub.server_certificate import ServerIdentity
+from skerry.hub.store.documents import Documents
 from skerry.hub.store.model import StoreSettings
 from skerry.hub.store.store import Store
 from skerry.hub.surroundings import Surroundings, read_surroundings
 from skerry.module.lines import log_to
+from skerry.module.metrics_server import serve_metrics
 from skerry.module.workload import WorkloadClient
 from skerry.wire.sas import FreshToken
 
@@ -47,14 +51,19 @@ class Edge:
     ) -> None:
         self._around = around
         self._clock = clock
+        self._log = log
         self._proxy = proxy_from(environment)
         self._workload = WorkloadClient(
             around.socket_path, around.api_version, around.module_id, around.generation_id
         )
         self.identity = ServerIdentity(
-            self._workload, around.hostname, clock, log, around.renew_after
+            self._workload, around.hostname, clock, log, around.renew_after, around.tls
         )
-        self.upstream = Upstream(
+        self.upstream = self._upstream() if around.has_cloud else None
+
+    def _upstream(self) -> Upstream:
+        around = self._around
+        return Upstream(
             _without_port(around.parent or around.hub_name),
             around.upstream_port,
             around.hub_name,
@@ -62,10 +71,14 @@ class Edge:
             self._token,
             lambda: trust_context(self._roots()),
             f"EdgeHub/{skerry.__version__}",
+            around.is_web,
+            self._proxy,
         )
 
     async def scope(self) -> Scope:
-        """Ask the cloud, or the parent, whom the hub answers for."""
+        """Ask the cloud, the parent or, where there is neither, edged whom the hub answers for."""
+        if self.upstream is None:
+            return read_local(await asyncio.to_thread(self._workload.scope))
         token = await self._token()
         https = HttpsClient(
             trust_context(self._roots()), timeout_seconds=_SCOPE_SECONDS, proxy=self._proxy
@@ -73,6 +86,10 @@ class Edge:
         base = f"https://{self._around.parent or self._around.hub_name}"
         device = self._around.device_id
         return await asyncio.to_thread(fetch_scope, https, base, device, token.text)
+
+    async def open_documents(self, documents: Documents) -> None:
+        """Have the store's documents encrypted by a key that edged keeps for the hub."""
+        await open_documents(documents, self._workload, os.urandom, self._log)
 
     async def own_settings(self) -> object | None:
         """Return `$edgeHub`'s desired properties of the device's own deployment, if it has one."""
@@ -102,6 +119,10 @@ async def serve(environment: Mapping[str, str], ended: asyncio.Event) -> None:
         opening = asyncio.create_task(edge.identity.open())
         if not await _before(opening, ended):
             return
+        unsealing = asyncio.create_task(edge.open_documents(store.documents))
+        if not await _before(unsealing, ended):
+            return
+        unsealing.result()
         hub = Hub(
             HubSettings(
                 around.device_id,
@@ -109,6 +130,8 @@ async def serve(environment: Mapping[str, str], ended: asyncio.Event) -> None:
                 ServerSettings(mqtt_port=around.mqtt_port, https_port=around.https_port),
                 around.report_seconds,
                 around.most_clients,
+                REFRESH_SECONDS if around.has_cloud else _OFFER_SECONDS,
+                around.message_bytes_per_day,
             ),
             store,
             edge.upstream,
@@ -119,6 +142,7 @@ async def serve(environment: Mapping[str, str], ended: asyncio.Event) -> None:
             log,
         )
         await hub.start()
+        metrics = serve_metrics(hub.figures.text, around.metrics_port, log)
         beside = [
             asyncio.create_task(edge.identity.run()),
             asyncio.create_task(_offer(edge, hub, log)),
@@ -129,6 +153,9 @@ async def serve(environment: Mapping[str, str], ended: asyncio.Event) -> None:
         finally:
             for task in beside:
                 task.cancel()
+            if metrics is not None:
+                await asyncio.to_thread(metrics.shutdown)
+                metrics.server_close()
             await hub.stop()
     finally:
         await asyncio.to_thread(store.close)
@@ -151,7 +178,7 @@ async def _offer(edge: Edge, hub: Hub, log: Logger) -> None:
         await asyncio.sleep(_OFFER_SECONDS)
 
 
-async def _before(task: "asyncio.Task[object]", ended: asyncio.Event) -> bool:
+async def _before(task: "asyncio.Task[Any]", ended: asyncio.Event) -> bool:
     """Wait for a task; False when the end came first."""
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

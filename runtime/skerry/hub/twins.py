@@ -18,6 +18,7 @@ from typing import Protocol
 from skerry.base.log import Logger
 from skerry.heads.links import Links
 from skerry.hub.errors import AccessError, HubError, OfflineError
+from skerry.hub.figures import CLOUD, Figures
 from skerry.hub.store.documents import Documents
 from skerry.wire.identity import Identity
 from skerry.wire.twins import MAX_BYTES, TwinError, check, diff, merge, size_bytes
@@ -64,11 +65,13 @@ class TwinKeeper:
         documents: Documents,
         cloud: Callable[[Identity], Cloud],
         links: Links,
+        figures: Figures,
         log: Logger,
     ) -> None:
         self._documents = documents
         self._cloud = cloud
         self._links = links
+        self._figures = figures
         self._log = log
         self._kept = {
             Identity.parse(key): _Kept(**json.loads(value))
@@ -119,6 +122,21 @@ class TwinKeeper:
         self._sync(identity)
         return version
 
+    async def set_desired(self, identity: Identity, patch: Mapping[str, object]) -> None:
+        """Change desired properties where no cloud does. Raises: AccessError 400, 413."""
+        try:
+            wanted = check(patch, "properties.desired")
+        except TwinError as error:
+            raise AccessError(_BAD, str(error)) from error
+        kept = self._kept.get(identity, _Kept())
+        version = _version(kept.desired) + 1
+        merged = {**merge(_bare(kept.desired), wanted), _VERSION: version}
+        if size_bytes(merged) > MAX_BYTES:
+            raise AccessError(
+                _TOO_LARGE, f"properties.desired has more than {MAX_BYTES} bytes with this patch"
+            )
+        await self._changed(identity, replace(kept, desired=merged), version, wanted)
+
     def connected(self, identity: Identity) -> None:
         """The cloud can be asked: send what it lacks, and look for what was missed."""
         self._spawn(self._catch_up(identity))
@@ -154,7 +172,8 @@ class TwinKeeper:
         self._sync(identity)
 
     async def _read(self, identity: Identity) -> None:
-        found = await self._cloud(identity).twin()
+        with self._figures.twin(CLOUD, identity):
+            found = await self._cloud(identity).twin()
         desired, reported = found.get("desired"), found.get("reported")
         if not isinstance(desired, dict) or not isinstance(reported, dict):
             raise AccessError(502, f"the cloud's twin of {identity} lacks desired or reported")
@@ -173,7 +192,8 @@ class TwinKeeper:
     async def _send(self, identity: Identity) -> None:
         try:
             while unsent := self._kept[identity].unsent:
-                await self._cloud(identity).report(unsent)
+                with self._figures.report(CLOUD, identity):
+                    await self._cloud(identity).report(unsent)
                 kept = self._kept[identity]
                 left = {} if kept.unsent == unsent else _without(kept.unsent, unsent)
                 await self._keep(identity, replace(kept, unsent=left))

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from skerry.base.log import Logger
 
 PORT = 9600
-_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = 10.0
 
 
@@ -28,7 +28,7 @@ def serve_metrics(text: Callable[[], str], port: int, log: Logger) -> HTTPServer
             is_known = self.path.partition("?")[0].rstrip("/") == "/metrics"
             body = text().encode() if is_known else b""
             self.send_response(HTTPStatus.OK if is_known else HTTPStatus.NOT_FOUND)
-            self.send_header("Content-Type", _TYPE)
+            self.send_header("Content-Type", TEXT_TYPE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -47,10 +47,20 @@ class WorkloadClient:
         body = {
             "keyId": "primary",
             "algo": "HMACSHA256",
-            "data": base64.b64encode(sas.sign_text(resource, expiry)).decode(),
+            "data": _text64(sas.sign_text(resource, expiry)),
         }
         signature = _octets(self._service.post(f"{self._path}/sign", body), "digest")
         return sas.FreshToken(sas.token(resource, signature, expiry), now + TOKEN_SECONDS / 2)
+
+    def encrypt(self, iv: bytes, plaintext: bytes) -> bytes:
+        """Encrypt for this module alone."""
+        body = {"initializationVector": _text64(iv), "plaintext": _text64(plaintext)}
+        return _octets(self._service.post(f"{self._path}/encrypt", body), "ciphertext")
+
+    def decrypt(self, iv: bytes, ciphertext: bytes) -> bytes:
+        """Return what `encrypt` was given. Raises: ApiError 400 when it was not encrypted so."""
+        body = {"initializationVector": _text64(iv), "ciphertext": _text64(ciphertext)}
+        return _octets(self._service.post(f"{self._path}/decrypt", body), "plaintext")
 
     def trust_bundle(self) -> str:
         """Return what the device trusts beside the system's roots, PEM; empty when nothing."""
@@ -83,12 +93,23 @@ class WorkloadClient:
 
     def deployment(self) -> object | None:
         """Return the device's own deployment, None when only the cloud has one."""
+        return self._own("deployment")
+
+    def scope(self) -> object | None:
+        """Return whom the hub answers for on a device without a cloud, None where it has one."""
+        return self._own("scope")
+
+    def _own(self, what: str) -> object | None:
         try:
-            return self._service.get(f"{self._module}/deployment")
+            return self._service.get(f"{self._module}/{what}")
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
             return None
+
+
+def _text64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
 
 
 def _octets(answer: object, name: str) -> bytes:

@@ -28,6 +28,16 @@ class TpmClient:
         body = {"data": base64.b64encode(data).decode("ascii")}
         return _octets(self._service.post("/sign_with_auth_key", body), "digest")
 
+    def seal(self, data: bytes, pcrs: tuple[int, ...]) -> bytes:
+        """Return up to 128 bytes sealed to the present values of some PCRs."""
+        body: dict[str, object] = {"data": base64.b64encode(data).decode("ascii")}
+        return _octets(self._service.post("/seal", body | {"pcrs": list(pcrs)}), "sealed")
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Undo `seal`; ApiError 409 when the boot is another one."""
+        body = {"sealed": base64.b64encode(sealed).decode("ascii")}
+        return _octets(self._service.post("/unseal", body), "data")
+
     def sign_with_key(self, blob: bytes, data: bytes) -> bytes:
         """Return HMAC-SHA256 of some data under a key made for this TPM, which is not kept."""
         body = {

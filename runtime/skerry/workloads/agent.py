@@ -102,6 +102,7 @@ class AgentPlan:
             env=agent.env,
             auth=agent.auth,
             pull_policy=agent.pull_policy,
+            configured=True,
         )
 
     def complete(

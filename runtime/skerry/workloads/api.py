@@ -15,6 +15,7 @@ from skerry.workloads.errors import (
     NoRoomError,
     NotReadyError,
     UnfitImageError,
+    UntrustedImageError,
     WorkloadsError,
 )
 
@@ -51,7 +52,7 @@ def guarded(handler: Callable[..., Response], log: Logger) -> Callable[..., Resp
             raise HttpError(_BAD_REQUEST if refused else _SERVER_ERROR, str(error)) from error
         except (UnreachableError, NotReadyError) as error:
             raise HttpError(_UNAVAILABLE, str(error)) from error
-        except UnfitImageError as error:
+        except (UnfitImageError, UntrustedImageError) as error:
             raise HttpError(422, str(error)) from error
         except NoRoomError as error:
             raise HttpError(507, str(error)) from error

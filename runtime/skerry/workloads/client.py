@@ -1,5 +1,6 @@
 """Calls to edged's management API, typed. Only the standard library: containers carry it too."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -73,6 +74,23 @@ class ManagementClient:
                 return None
             raise
         return answer if isinstance(answer, dict) else None
+
+    def secrets(self) -> list[dict[str, object]]:
+        """Return every secret as `GET /secrets` has it, never a value."""
+        answer = self._service.get("/secrets")
+        secrets = answer.get("secrets") if isinstance(answer, dict) else None
+        if not isinstance(secrets, list):
+            raise TypeError("edged answered without 'secrets'")
+        return secrets
+
+    def set_secret(self, name: str, value: bytes) -> None:
+        """Give a secret a value, which running modules get at once."""
+        body: dict[str, object] = {"value": base64.b64encode(value).decode("ascii")}
+        self._service.put(f"/secrets/{quote(name, safe='')}", body)
+
+    def remove_secret(self, name: str) -> None:
+        """Take back a value that was set."""
+        self._service.delete(f"/secrets/{quote(name, safe='')}")
 
     def ask_agent(self, action: str) -> None:
         """Leave a request for the agent: `rollback` or `retry`."""

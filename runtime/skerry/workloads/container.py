@@ -1,4 +1,4 @@
-"""From a module to the body of a container: environment, labels, rights, network, sockets.
+"""From a module to the body of a container: environment, labels, rights, network, sockets, secrets.
 
 Pure. createOptions are in the engine's own JSON and are passed on whole; only what edged stands for
 is laid over them. Every module gets its own folder of sockets as /run/iotedge, read-only: a folder
@@ -16,10 +16,12 @@ from skerry.workloads.model import IMAGE_LABEL, OWNER, OWNER_LABEL, ModuleSpec
 from skerry.workloads.spelling import spelled
 
 SOCKET_FOLDER = "/run/iotedge"
+SECRETS_FOLDER = "/run/secrets"
 WORKLOAD_URI = f"unix://{SOCKET_FOLDER}/workload.sock"
 MANAGEMENT_URI = f"unix://{SOCKET_FOLDER}/mgmt.sock"
 
-_TAKEN_TARGETS = ("/run/iotedge", "/var/run/iotedge")
+_TAKEN_TARGETS: tuple[str, ...] = ("/run/iotedge", "/var/run/iotedge")
+_SECRETS_TARGETS = ("/run/secrets", "/var/run/secrets")
 _WITHHELD = ("CHOWN", "SETUID")
 
 
@@ -31,6 +33,7 @@ def create_body(
     network: str,
     elevated_permissions: bool,
     labels: Mapping[str, str] | None = None,
+    secrets: Path | None = None,
 ) -> dict[str, object]:
     """Return the body of a container's creation; `image` is the name that the engine knows."""
     body: dict[str, Any] = spelled(copy.deepcopy(dict(spec.create_options)))
@@ -45,10 +48,17 @@ def create_body(
     host: dict[str, Any] = spelled(body.get("HostConfig") or {})
     if not elevated_permissions:
         _withhold_rights(host)
-    mount = {"Type": "bind", "Source": str(sockets), "Target": SOCKET_FOLDER, "ReadOnly": True}
-    host["Mounts"] = [*_other_mounts(host.get("Mounts")), mount]
+    ours, taken = {SOCKET_FOLDER: sockets}, _TAKEN_TARGETS
+    if secrets is not None:
+        ours, taken = {**ours, SECRETS_FOLDER: secrets}, (*taken, *_SECRETS_TARGETS)
+    mounts = [
+        {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True}
+        for target, source in ours.items()
+    ]
+    host["Mounts"] = [*_other_mounts(host.get("Mounts"), taken), *mounts]
     if "Binds" in host:
-        host["Binds"] = [bind for bind in host["Binds"] or [] if not _takes(_bind_target(bind))]
+        binds = host["Binds"] or []
+        host["Binds"] = [bind for bind in binds if not _takes(_bind_target(bind), taken)]
     body["HostConfig"] = host
     _attach(body, host, network)
     return body
@@ -79,9 +89,11 @@ def _attach(body: dict[str, Any], host: Mapping[str, Any], network: str) -> None
     host_config["NetworkMode"] = network
 
 
-def _other_mounts(mounts: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+def _other_mounts(
+    mounts: list[dict[str, Any]] | None, taken: tuple[str, ...]
+) -> list[dict[str, Any]]:
     given = [spelled(mount) for mount in mounts or []]
-    return [mount for mount in given if not _takes(str(mount.get("Target", "")))]
+    return [mount for mount in given if not _takes(str(mount.get("Target", "")), taken)]
 
 
 def _bind_target(bind: str) -> str:
@@ -89,7 +101,7 @@ def _bind_target(bind: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def _takes(target: str) -> bool:
-    """Tell whether a mount would lie on our sockets, as those that upstream's agent adds do."""
+def _takes(target: str, taken: tuple[str, ...]) -> bool:
+    """Tell whether a mount would lie on one of ours, as those that upstream's agent adds do."""
     target = "/" + posixpath.normpath(target).lstrip("/")
-    return any(target == taken or target.startswith(f"{taken}/") for taken in _TAKEN_TARGETS)
+    return any(target == ours or target.startswith(f"{ours}/") for ours in taken)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from skerry.base.errors import SkerryError
-from skerry.base.files import FileTooLargeError, read_limited, write_atomic
+from skerry.base.files import FileTooLargeError, mark_of, read_limited, write_atomic
 
 _MAX_BYTES = 4 * 1024 * 1024
 _LOOK_SECONDS = 1.0
@@ -97,16 +97,7 @@ class Deployment:
             self._told.notify_all()
 
     def _state(self) -> str:
-        """Return what is another when one of the files is: each is replaced, never written to."""
-        marks = []
-        for path in (self._deployment, self._applied, self._request):
-            try:
-                found = path.stat()
-            except OSError:
-                marks.append("-")
-            else:
-                marks.append(f"{found.st_dev}.{found.st_ino}.{found.st_mtime_ns}")
-        return "/".join(marks)
+        return mark_of(self._deployment, self._applied, self._request)
 
     def _file_digest(self) -> str:
         try:

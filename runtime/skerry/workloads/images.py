@@ -72,6 +72,10 @@ class Images:
                 self._log.error("image not loaded", image=entry.reference, reason=error)
         return loaded
 
+    def carried(self, reference: str) -> bool:
+        """Tell whether an image came with the appliance, and so has the id that was built."""
+        return reference in self._preloaded
+
     def ensure(self, reference: str, policy: PullPolicy, auth: RegistryAuth | None) -> None:
         """Make an image available; raises ImageError, PullError and the engine's errors."""
         entry = self._preloaded.get(reference)

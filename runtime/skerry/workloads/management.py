@@ -151,7 +151,7 @@ class ManagementApi:
                 self._modules.restart(name)
             case "prepareupdate" if request.api_version >= _PREPARE_SINCE:
                 self._callers.require_agent(request)
-                self._modules.prepare(_spec_for(request, name))
+                self._modules.rehearse(_spec_for(request, name))
             case _:
                 raise HttpError(404, "not found")
         return Response.empty()

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from skerry.base.fields import table, text
 from skerry.base.http import HttpError
+from skerry.base.secret_file import is_name
 from skerry.engine.model import Container, RegistryAuth, State
 from skerry.workloads.settings import PullPolicy
 from skerry.workloads.spelling import spelled_options
 from skerry.workloads.times import rfc3339
+from skerry.workloads.trust import Signature
 
 OWNER_LABEL = "net.azure-devices.edge.owner"
 OWNER = "Microsoft.Azure.Devices.Edge.Agent"
@@ -34,6 +36,10 @@ class ModuleSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     auth: RegistryAuth | None = None
     pull_policy: PullPolicy = PullPolicy.ON_CREATE
+    secrets: tuple[str, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+    configured: bool = False
+    """Whether config.toml names the image: who writes that decides on trust anyway."""
 
 
 def identity_of(module: str) -> str:
@@ -77,6 +83,8 @@ def parse_spec(body: Mapping[str, object]) -> ModuleSpec:
         env=_env(config.get("env") or []),
         auth=_auth(_optional_table(settings, "auth")),
         pull_policy=PullPolicy(str(policy)),
+        secrets=_secrets(config.get("secrets") or []),
+        signatures=_signatures(config.get("signatures") or []),
     )
 
 
@@ -133,6 +141,18 @@ def _env(entries: object) -> dict[str, str]:
             raise HttpError(400, f"config.env names {key!r} twice")
         env[key] = text(entry, "value")
     return env
+
+
+def _secrets(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(n, str) and is_name(n) for n in names):
+        raise HttpError(422, f"config.secrets is {names!r}, expected an array of names of secrets")
+    return tuple(dict.fromkeys(names))
+
+
+def _signatures(entries: object) -> tuple[Signature, ...]:
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise HttpError(422, "config.signatures is not an array of objects")
+    return tuple(Signature(text(entry, "payload"), text(entry, "signature")) for entry in entries)
 
 
 def _auth(fields: Mapping[str, object]) -> RegistryAuth | None:

@@ -12,10 +12,12 @@ from skerry.base.http import HttpError
 from skerry.base.log import Logger
 from skerry.engine.errors import EngineError, EngineNotFoundError
 from skerry.engine.model import Container, Engine, LogQuery, LogStream, RegistryAuth
+from skerry.workloads import ports, trust
 from skerry.workloads.container import create_body
 from skerry.workloads.images import Images
 from skerry.workloads.model import OWNED, OWNER, OWNER_LABEL, ModuleSpec
 from skerry.workloads.preflight import Preflight
+from skerry.workloads.secret_files import SecretFiles, label_of, named_by
 from skerry.workloads.seen import Seen
 from skerry.workloads.settings import Settings
 from skerry.workloads.sockets import ModuleSockets
@@ -27,13 +29,14 @@ Completed = tuple[ModuleSpec, Mapping[str, str]]
 
 
 class Modules:
-    """Lists, makes, changes and removes modules; raises EngineError, ImageError, SocketError."""
+    """Lists, makes, changes and removes modules; raises EngineError and WorkloadsError."""
 
     def __init__(
         self,
         engine: Engine,
         images: Images,
         sockets: ModuleSockets,
+        secrets: SecretFiles,
         settings: Settings,
         log: Logger,
         complete: Callable[[ModuleSpec], Completed],
@@ -42,6 +45,7 @@ class Modules:
         self._engine = engine
         self._images = images
         self._sockets = sockets
+        self._secrets = secrets
         self._settings = settings
         self._log = log
         self._complete = complete
@@ -94,15 +98,23 @@ class Modules:
         auth = spec.auth and RegistryAuth(
             {name: self._resolve(value) for name, value in spec.auth.fields.items()}
         )
+        self._secrets.check(spec.secrets)
         image = self._resolve(spec.image)
+        if not (spec.configured or self._images.carried(image)):
+            trust.check(image, spec.signatures, self._settings.image_trust)
         self._preflight.before(image)
         self._images.ensure(image, spec.pull_policy, auth)
         self._preflight.after(image)
 
+    def rehearse(self, spec: ModuleSpec) -> None:
+        """Do what can be done for a module before anything is changed; raises PortError too."""
+        self.prepare(spec)
+        ours = {port for module in self.all() for port in module.ports}
+        ports.check(spec.create_options, ours)
+
     def start(self, name: str) -> None:
         with self.alone(name):
-            self.get(name)
-            self._sockets.ensure(name)
+            self._lay_out(self.get(name))
             self._engine.start(name)
             self._log.info("module started", module=name)
 
@@ -114,8 +126,7 @@ class Modules:
 
     def restart(self, name: str) -> None:
         with self.alone(name):
-            self.get(name)
-            self._sockets.ensure(name)
+            self._lay_out(self.get(name))
             self._engine.restart(name, STOP_SECONDS)
             self._log.info("module restarted", module=name)
 
@@ -125,6 +136,7 @@ class Modules:
             image_id = self.get(name).image_id
             self._engine.remove(name)
             self._sockets.remove(name)
+            self._secrets.remove(name)
             self._images.released(image_id)
             self._log.info("module removed", module=name)
 
@@ -132,18 +144,25 @@ class Modules:
         self.get(name)
         return self._engine.logs(name, query)
 
+    def secrets(self) -> dict[str, tuple[str, ...]]:
+        """Return the secrets of the modules that are there and have some."""
+        found = {module.name: named_by(module.labels) for module in self.all()}
+        return {module: names for module, names in found.items() if names}
+
     def adopt(self) -> list[str]:
         """Serve the sockets of the modules that are there, and of no others; returns the names."""
         names = [container.name for container in self.all()]
         for name in names:
             self._sockets.ensure(name)
         self._sockets.keep_only(set(names))
+        self._secrets.keep_only(set(self.secrets()))
         return names
 
     def _create(self, spec: ModuleSpec) -> Container:
         self.prepare(spec)
         completed, labels = self._complete(spec)
         folder = self._sockets.ensure(spec.name)
+        secrets = self._secrets.ensure(spec.name, spec.secrets)
         try:
             body = create_body(
                 completed,
@@ -151,7 +170,8 @@ class Modules:
                 sockets=folder,
                 network=self._settings.network.name,
                 elevated_permissions=self._settings.elevated_permissions,
-                labels=labels,
+                labels={**labels, **label_of(spec.secrets)},
+                secrets=secrets,
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise HttpError(
@@ -160,6 +180,11 @@ class Modules:
         self._engine.create(spec.name, body)
         self._log.info("module created", module=spec.name, image=spec.image)
         return self.get(spec.name)
+
+    def _lay_out(self, container: Container) -> None:
+        """Make what the engine mounts into a container that is about to start."""
+        self._sockets.ensure(container.name)
+        self._secrets.ensure(container.name, named_by(container.labels))
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:

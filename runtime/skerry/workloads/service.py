@@ -2,7 +2,8 @@
 
 Its sockets answer from the first moment, also while there is no engine and no identity; the rest
 goes on in the supervisor's thread. When it ends, by signal or crash, every container runs on.
-SKERRY_IMAGES names the folder of preload.json, where it is not /usr/lib/skerry/images.
+SKERRY_IMAGES names the folder of preload.json, where it is not /usr/lib/skerry/images;
+RUNTIME_DIRECTORY, as systemd sets it, the one for the secrets of modules.
 """
 
 import gc
@@ -31,6 +32,7 @@ from skerry.certs.client import CertsClient
 from skerry.engine.client import MobyEngine
 from skerry.identity.client import IdentityClient
 from skerry.keys.client import KeysClient
+from skerry.tpm.client import TpmClient
 from skerry.workloads.agent import AgentPlan
 from skerry.workloads.bootstrap import Bootstrap
 from skerry.workloads.bundle import SupportBundles
@@ -43,12 +45,17 @@ from skerry.workloads.edge_ca import EdgeCa
 from skerry.workloads.image_use import ImageUse
 from skerry.workloads.images import Images, read_preload
 from skerry.workloads.keyring import Keyring
+from skerry.workloads.local_scope import LocalScope
 from skerry.workloads.management import ManagementApi
 from skerry.workloads.model import ModuleSpec, identity_of
 from skerry.workloads.modules import Modules
+from skerry.workloads.sealing import KeydSealer, Sealer, TpmSealer
+from skerry.workloads.secret_files import Rotation, SecretFiles
 from skerry.workloads.settings import Settings, parse_settings
 from skerry.workloads.sockets import ModuleSockets
 from skerry.workloads.supervisor import Pace, Supervisor
+from skerry.workloads.vault import Vault
+from skerry.workloads.vault_api import VaultApi
 from skerry.workloads.waker import Waker
 from skerry.workloads.workload import WorkloadApi
 
@@ -56,6 +63,7 @@ _NAME = "edged"
 _SOCKETS = ("mgmt", "workload")
 _DEADLINE_VERSION = "2020-09-01"
 _IMAGES = "/usr/lib/skerry/images"
+_RUN = "/run/skerry-edged"
 
 
 class Edged:
@@ -67,11 +75,12 @@ class Edged:
         images_dir: Path = Path(_IMAGES),
         container_of: Callable[[Peer], str | None] = container_id,
         pace: Pace | None = None,
+        run_dir: Path = Path(_RUN),
     ) -> None:
         settings = parse_settings(context.settings)
         self.status = 0
         self.server = Server([], clock=context.clock, log=context.log)
-        self._build(context, settings, images_dir, container_of, pace or Pace())
+        self._build(context, settings, images_dir, run_dir, container_of, pace or Pace())
 
     def end(self, status: int) -> None:
         """End the process with a status."""
@@ -83,6 +92,7 @@ class Edged:
         context: Context,
         settings: Settings,
         images_dir: Path,
+        run_dir: Path,
         container_of: Callable[[Peer], str | None],
         pace: Pace,
     ) -> None:
@@ -132,7 +142,15 @@ class Edged:
             workload_requests=settings.workload_requests,
             management_requests=settings.management_requests,
         )
-        modules = Modules(engine, images, sockets, settings, log, complete, device.resolve)
+        sealers: dict[str, Sealer] = {
+            "keyd": KeydSealer(keys),
+            "tpm": TpmSealer(TpmClient(context.peer("tpmd"))),
+        }
+        current = context.config_dir.parent / "current"
+        vault = Vault(current / "vault.json", state, sealers, log)
+        files = SecretFiles(run_dir / "secrets", vault)
+        modules = Modules(engine, images, sockets, files, settings, log, complete, device.resolve)
+        self.rotation = Rotation(vault, files, modules.secrets, log)
         fixed = {settings.agent.image, *preloaded, *(one.id for one in preloaded.values())}
 
         def needed() -> set[str]:
@@ -167,12 +185,16 @@ class Edged:
             self.supervisor.reprovision,
             SupportBundles(settings.moby_uri, context.config_dir.parent, clock, log),
         )
-        workload = WorkloadApi(modules, callers, keyring, certificates, deployment, settings, log)
+        scope = LocalScope(identities, keys, current / "leaf_devices.json")
+        workload = WorkloadApi(
+            modules, callers, keyring, certificates, deployment, scope, settings, log
+        )
         routers |= {
             "mgmt": management.router(),
             "agent": management.agent_router(),
             "workload": workload.router(),
         }
+        VaultApi(vault, modules, log).add_to(routers["mgmt"])
         limits = {"mgmt": settings.management_requests, "workload": settings.workload_requests}
         for name in _SOCKETS:
             add_config_route(routers[name], context.digest)
@@ -194,7 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = get_logger(_NAME)
     try:
         context = open_context(_NAME, _SOCKETS, options, log)
-        edged = Edged(context, Path(os.environ.get("SKERRY_IMAGES", _IMAGES)))
+        edged = Edged(
+            context,
+            Path(os.environ.get("SKERRY_IMAGES", _IMAGES)),
+            run_dir=Path(os.environ.get("RUNTIME_DIRECTORY", _RUN)),
+        )
     except SettingsError as error:
         log.error("settings refused", reason=error)
         return EXIT_SETTINGS
@@ -209,7 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         edged.supervisor.start()
         edged.waker.start()
         edged.collector.start()
+        edged.rotation.start()
         edged.server.run()
+    edged.rotation.stop()
     edged.collector.stop()
     edged.waker.stop()
     edged.supervisor.stop()

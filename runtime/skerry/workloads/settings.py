@@ -15,6 +15,7 @@ from skerry.certs.renewal import RenewalPolicy, parse_policy
 from skerry.engine.model import RegistryAuth
 from skerry.workloads.spelling import spelled_options
 from skerry.workloads.times import duration_seconds
+from skerry.workloads.trust import Rule
 
 EDGE_CA = "aziot-edged-ca"
 _UNIX = "unix://"
@@ -95,6 +96,7 @@ class Settings:
     workload_requests: int
     additional_info: Mapping[str, str] = field(default_factory=dict)
     collection: CollectionSettings = field(default_factory=CollectionSettings)
+    image_trust: tuple[Rule, ...] = ()
 
 
 def parse_settings(table: Mapping[str, object]) -> Settings:
@@ -118,7 +120,19 @@ def parse_settings(table: Mapping[str, object]) -> Settings:
         workload_requests=_count(limits, "workload", 10),
         additional_info=_strings(_table(table, "additional_info"), "additional_info"),
         collection=_collection(_table(table, "image_garbage_collection")),
+        image_trust=_image_trust(table.get("image_trust", [])),
     )
+
+
+def _image_trust(rules: object) -> tuple[Rule, ...]:
+    found = []
+    for rule in rules if isinstance(rules, list) else [rules]:
+        given = rule if isinstance(rule, dict) else {}
+        images, keys = given.get("images"), given.get("keys")
+        if not isinstance(images, str) or not isinstance(keys, list):
+            raise SettingsError("image_trust is no array of tables with images and keys")
+        found.append(Rule(images, tuple(map(str, keys))))
+    return tuple(found)
 
 
 def _agent(agent: Mapping[str, object]) -> AgentSettings:

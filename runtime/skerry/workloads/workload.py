@@ -13,6 +13,7 @@ from skerry.workloads.callers import Callers
 from skerry.workloads.certificates import Certificates
 from skerry.workloads.deployment import Deployment
 from skerry.workloads.keyring import Keyring
+from skerry.workloads.local_scope import LocalScope
 from skerry.workloads.model import details
 from skerry.workloads.modules import Modules
 from skerry.workloads.settings import Settings
@@ -30,6 +31,7 @@ class WorkloadApi:
         keyring: Keyring,
         certificates: Certificates,
         deployment: Deployment,
+        scope: LocalScope,
         settings: Settings,
         log: Logger,
     ) -> None:
@@ -38,6 +40,7 @@ class WorkloadApi:
         self._keyring = keyring
         self._certificates = certificates
         self._deployment = deployment
+        self._scope = scope
         self._settings = settings
         self._log = log
 
@@ -52,6 +55,7 @@ class WorkloadApi:
         router.add("POST", f"{of_module}/certificate/server", self._own(self._server))
         router.add("POST", "/modules/{module}/certificate/identity", self._own(self._identity))
         router.add("GET", "/modules/{module}/deployment", self._own(self._deployment_of))
+        router.add("GET", "/modules/{module}/scope", self._own(self._scope_of))
         router.add("GET", "/trust-bundle", self._open(self._trust_bundle))
         router.add("GET", "/manifest-trust-bundle", self._open(self._manifest_trust_bundle))
         return router
@@ -102,6 +106,12 @@ class WorkloadApi:
         found = self._deployment.read() if module == _HUB else None
         if found is None:
             raise HttpError(404, f"there is no deployment for {module}")
+        return Response.json(found)
+
+    def _scope_of(self, _request: Request, module: str) -> Response:
+        found = self._scope.document() if module == _HUB else None
+        if found is None:
+            raise HttpError(404, f"there is no scope of this device's own for {module}")
         return Response.json(found)
 
     def _trust_bundle(self, _request: Request) -> Response:

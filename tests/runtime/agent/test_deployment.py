@@ -1,13 +1,14 @@
 """Manifests: every shape that upstream sends, and what is refused with which words."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.agent.deployment import parse_deployment
+from skerry.agent.deployment import parse_deployment, spec_digest
 from skerry.agent.errors import DeploymentError, SchemaVersionError
 from skerry.agent.model import RestartPolicy, Status
 
@@ -33,6 +34,18 @@ def test_defaults_of_a_module() -> None:
     )
     assert found.startup_order == 4_294_967_295
     assert found.identity == "m"
+
+
+def test_secrets_of_a_module_are_named_and_another_one_needs_another_container() -> None:
+    """Only the names are in a deployment; without any the digest is what it always was."""
+    plain = parse_deployment(manifest({"m": module()})).modules["m"]
+    named = parse_deployment(manifest({"m": module(secrets=["db"])})).modules["m"]
+    assert named.secrets == ("db",)
+    assert spec_digest(plain) == spec_digest(replace(named, secrets=()))
+    assert spec_digest(plain) != spec_digest(named)
+    for wrong in ("db", [1], ["../db"]):
+        refused = parse_deployment(manifest({"m": module(secrets=wrong)})).refused
+        assert "expected a list of names of secrets" in refused["m"]
 
 
 def test_system_modules_are_known_by_their_identity() -> None:

@@ -103,19 +103,33 @@ def values(text: str) -> dict[str, float]:
 
 def test_all_of_upstreams_names_are_there(figures: Figures) -> None:
     """Each with its type, from the first scrape on."""
-    text = figures.text(dict)
+    text = figures.text(dict, dict)
     assert set(re.findall(r"^# TYPE (\S+) (?:counter|gauge|summary)$", text, re.MULTILINE)) == NAMES
 
 
 def test_every_series_tells_whose_it_is(figures: Figures) -> None:
     """Values are escaped as the format wants it."""
     figures.called("ping")
-    (line,) = [line for line in figures.text(dict).splitlines() if line.startswith("edgeagent_")]
+    (line,) = [
+        line for line in figures.text(dict, dict).splitlines() if line.startswith("edgeagent_")
+    ]
     pattern = (
         r'edgeagent_direct_method_invocations_count\{iothub="hub",edge_device="d\\"1",'
         r'instance_number="[0-9a-f-]{36}",method_name="ping"\} 1'
     )
     assert re.fullmatch(pattern, line)
+
+
+def test_the_host_is_told_once_edged_answers(figures: Figures, clock: Clock) -> None:
+    """As upstream's JSON in a label; asked again while edged is away, and then no more."""
+    answers: list[dict[str, object]] = [{}, {"architecture": "x86_64"}]
+    assert 'host_information=""' in figures.text(dict, lambda: answers.pop(0))
+    for _ in range(2):
+        clock.now += 60
+        text = figures.text(dict, lambda: answers.pop(0))
+        told = [line for line in text.splitlines() if line.startswith("edgeAgent_metadata{")]
+        assert len(told) == 1
+        assert r'host_information="{\"architecture\":\"x86_64\"}"' in told[0]
 
 
 def test_the_resources_of_machine_and_modules_are_told(figures: Figures, clock: Clock) -> None:
@@ -128,7 +142,7 @@ def test_the_resources_of_machine_and_modules_are_told(figures: Figures, clock: 
         return {**RESOURCES, "docker_stats": json.dumps([{**STATS, "cpu_stats": used}])}
 
     for _ in range(3):
-        text = figures.text(resources)
+        text = figures.text(resources, dict)
         clock.now += 30
     assert len(asked) == 2
     found = values(text)
@@ -157,7 +171,7 @@ def test_time_counts_for_every_module_that_shall_run(figures: Figures, clock: Cl
     for _ in range(3):
         figures.look(deployment, states, ())
         clock.now += 5
-    found = values(figures.text(dict))
+    found = values(figures.text(dict, dict))
     for name, right in (("a", 10), ("b", 0)):
         assert found[f'edgeAgent_total_time_expected_running_seconds{{module_name="{name}"}}'] == 10
         key = f'edgeAgent_total_time_running_correctly_seconds{{module_name="{name}"}}'
@@ -177,7 +191,7 @@ def test_a_deployment_that_was_committed_is_timed(figures: Figures) -> None:
     )
     for history in ((old,), (old, good), (old, good), (old, good, bad)):
         figures.look(Deployment({}), {}, history)
-    found = values(figures.text(dict))
+    found = values(figures.text(dict, dict))
     assert found["edgeAgent_deployment_time_seconds_count"] == 1
     assert found["edgeAgent_deployment_time_seconds_sum"] == 7
 
@@ -186,7 +200,7 @@ def test_syncs_are_counted(figures: Figures) -> None:
     """Those that failed among all."""
     for well in (True, False, True):
         figures.synced(well)
-    found = values(figures.text(dict))
+    found = values(figures.text(dict, dict))
     assert found["edgeAgent_iothub_syncs_total"] == 3
     assert found["edgeAgent_unsuccessful_iothub_syncs_total"] == 1
 
@@ -207,7 +221,7 @@ def test_commands_are_measured(tmp_path: Path, figures: Figures) -> None:
         edged.remove("sensor")
         with pytest.raises(Exception, match="no module"):
             edged.act("sensor", "start")
-    found = values(figures.text(dict))
+    found = values(figures.text(dict, dict))
     labels = '{module_name="sensor",module_version="2.0"}'
     for name in ("start", "stop", "prepare_update"):
         assert found[f"edgeAgent_module_{name}_total{labels}"] == 1
@@ -220,13 +234,13 @@ def test_a_round_is_looked_at(site: Site) -> None:
     site.agent.figures = Figures("hub", "d", "0", site.edged.clock.monotonic)
     site.deploy(a=module("a:1"))
     site.run(60)
-    found = values(site.agent.figures.text(dict))
+    found = values(site.agent.figures.text(dict, dict))
     assert found['edgeAgent_total_time_running_correctly_seconds{module_name="a"}'] > 50
 
 
 @pytest.fixture
 def port(figures: Figures) -> Iterator[int]:
-    server = serve_metrics(lambda: figures.text(dict), 0, get_logger("agent"))
+    server = serve_metrics(lambda: figures.text(dict, dict), 0, get_logger("agent"))
     assert server is not None
     yield server.server_port
     server.shutdown()

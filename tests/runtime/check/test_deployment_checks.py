@@ -1,5 +1,6 @@
 """The check of the deployment: what agent and history say of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ def told(
     report: dict[str, Any] | None,
     transaction: dict[str, Any] | None = None,
     check_id: str = "deployment-status",
+    secrets: Sequence[dict[str, Any]] = (),
 ) -> Finding:
     """Return what the check says when edged has these."""
     reports = [report] if report is not None else []
     edged = FakeEdged(reports=reports, transactions=[transaction] if transaction else [])
+    edged.secrets += secrets
     socket = machine.root / "run/skerry/mgmt.sock"
     socket.parent.mkdir(parents=True, exist_ok=True)
     with edged.serving(socket):
@@ -48,6 +51,33 @@ def test_a_deployment_that_is_not_in_force_is_an_error(machine: Machine) -> None
     found = told(machine, BAD, ROLLED_BACK)
     assert (found.result, "m ended" in found.cause) == (Result.ERROR, True)
     assert any("was rolled back" in line for line in found.evidence), found
+
+
+@pytest.mark.parametrize(
+    ("secrets", "result", "cause"),
+    [
+        ([], Result.IGNORED, "no module has a secret"),
+        ([("config", None)], Result.OK, "1 secrets"),
+        ([("config", None), ("none", "secret 'b' has no value")], Result.WARNING, "'b' has no"),
+        ([("none", "a"), ("hand", "secret 'b' cannot be opened")], Result.ERROR, "'b' cannot be"),
+    ],
+)
+def test_secrets_that_cannot_be_opened_are_told(
+    machine: Machine, secrets: list[tuple[str, str | None]], result: Result, cause: str
+) -> None:
+    """One that only waits for its value is a warning."""
+    found = told(
+        machine,
+        WELL,
+        check_id="module-secrets",
+        secrets=[{"origin": origin, "problem": problem} for origin, problem in secrets],
+    )
+    assert (found.result, cause in (found.cause or str(found))) == (result, True), found
+
+
+def test_an_edged_that_keeps_its_secrets_to_itself_is_told(machine: Machine) -> None:
+    """Nothing listens there."""
+    assert machine.find("module-secrets").result is Result.ERROR
 
 
 def test_a_module_that_was_removed_is_told(machine: Machine) -> None:

@@ -56,6 +56,17 @@ def test_queues_of_a_running_hub(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert found["store"]["problems"] == []
 
 
+def test_a_damaged_store_that_was_moved_aside_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the queues, with its size."""
+    (tmp_path / "hub.db").write_bytes(b"no database" * 1000)
+    with opened(tmp_path):
+        assert run(["hub", "queues", "--store", str(tmp_path)]) == 0
+        said = f"warning: {tmp_path}/quarantine-1 holds a damaged store, 11000 bytes\n"
+        assert capsys.readouterr().err == said
+
+
 def test_peek_shows_what_goes_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whole as JSON, the beginning as text."""
     with opened(tmp_path) as store:

@@ -8,13 +8,14 @@ import pytest
 
 from fakes.docker_engine import DockerEngine, serving
 from harness.edged import House, status_of, until
+from skerry.cli.logs import entries
 from skerry.cli.main import run
 from skerry.workloads.model import OWNER, OWNER_LABEL
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("cli-modules", numbered=False)
     fake = DockerEngine(images={"localhost/test/agent:1": "sha256:" + "a" * 64})
     with serving(fake, folder / "docker.sock"):
         yield fake
@@ -23,7 +24,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
 @pytest.fixture(scope="module")
 def house(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A device whose agent runs and whose module `pump` has written something."""
-    folder = tmp_path_factory.getbasetemp() / "house0"
+    folder = tmp_path_factory.getbasetemp() / "cli-modules"
     made = House(folder, f"unix://{folder / 'docker.sock'}")
     made.configure()
     made.host_security()
@@ -118,6 +119,32 @@ def test_what_edged_refuses_is_one_line(
     """Exit status 1 and edged's own words."""
     assert run(arguments) == 1
     assert capsys.readouterr() == ("", message)
+
+
+def test_logs_as_json_are_lines_with_their_time(capfd: pytest.CaptureFixture[str]) -> None:
+    """One object a line, and the engine is asked for times."""
+    assert run(["logs", "--output", "json", "pump"]) == 0
+    found = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [entry["stream"] for entry in found] == ["stdout", "stdout"]
+
+
+def test_lines_are_put_together_from_frames() -> None:
+    """Streams do not mix, a long line in two frames loses the second one's time."""
+    stamp = b"2026-11-24T00:00:00.000000001Z "
+    frames = [
+        (1, stamp + b"long "), (2, stamp + b"wrong\xff\n"), (1, stamp + b"line\n" + stamp + b"\n"),
+        (1, stamp + b"last"),
+    ]  # fmt: skip
+    assert [(one["stream"], one["text"]) for one in entries(frames)] == [
+        ("stderr", "wrong\ufffd"), ("stdout", "long line"), ("stdout", ""), ("stdout", "last"),
+    ]  # fmt: skip
+    assert {one["time"] for one in entries(frames)} == {stamp.decode().strip()}
+
+
+def test_restart_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was done, for programs."""
+    assert run(["restart", "--output", "json", "pump"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"module": "pump", "result": "restarted"}
 
 
 def test_restart_stops_and_starts(engine: DockerEngine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from harness.devices import make_device
 from harness.seeds import write_seed
-from skerry.cli.seed import apply_on
+from skerry.cli.seed import apply_on, report_on
 from skerry.config.apply import Device
+from skerry.config.seed import seed_device
 
 CONFIG = b'[provisioning]\nsource = "standalone"\n'
 
@@ -96,3 +97,38 @@ def test_a_dry_run_leaves_the_seed_alone(device: Device, tmp_path: Path) -> None
     assert apply_on(good, device, _options(dry_run=True), opened) == 0
     assert apply_on(bad, device, _options(dry_run=True), opened) == 1
     assert opened.times == 0
+
+
+def test_the_endorsement_key_is_left_on_the_seed(
+    device: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report is written once, the TPM is not asked again, and the seed stays what it was."""
+    seed = write_seed(tmp_path / "run/seed", {"config.toml": CONFIG})
+    opened, asked = Opened(), 0
+
+    def facts() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        return {"registration_id": "r", "endorsement_key": "QUJD", "storage_root_key": "x"}
+
+    assert report_on(seed, facts, _options(output="json"), opened) == 0
+    assert json.loads(capsys.readouterr().out) == {"result": "written"}
+    assert json.loads((seed / "device.json").read_text()) == {
+        "version": 1,
+        "device": seed_device(seed),
+        "registration_id": "r",
+        "endorsement_key": "QUJD",
+    }
+    assert report_on(seed, facts, _options(output="json"), opened) == 0
+    assert json.loads(capsys.readouterr().out) == {"result": "unchanged"}
+    assert (opened.times, asked) == (1, 1)
+    assert apply_on(seed, device, _options(), opened) == 0
+
+
+def test_the_report_of_another_device_is_replaced(tmp_path: Path) -> None:
+    """A stick that was used for another device before gets the report of this one."""
+    seed = write_seed(tmp_path / "run/seed", {"config.toml": CONFIG})
+    (seed / "device.json").write_text('{"version": 1, "device": "other"}')
+    told = {"registration_id": "r", "endorsement_key": "QUJD"}
+    report_on(seed, lambda: told, _options(), Opened())
+    assert json.loads((seed / "device.json").read_text())["device"] == seed_device(seed)

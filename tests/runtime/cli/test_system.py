@@ -74,6 +74,35 @@ def test_restart_leaves_the_modules_alone(engine: DockerEngine, commands: Path) 
     assert engine.calls == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["restart"], {"result": "restarted"}),
+        (["set-log-level", "trace", "--unit-dir", "{}"], {"result": "set", "level": "debug"}),
+        (["alias", "on", "--bin-dir", "{}"], {"command": "iotedge", "state": "on"}),
+        (
+            ["stop", "--remove", "--engine", "unix://{}/docker.sock"],
+            {"result": "stopped", "stopped": ["edgeAgent", "a-pump"],
+             "removed": ["a-pump", "edgeAgent", "ended"]},
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_what_was_done_is_told_programs_too(
+    arguments: list[str],
+    said: dict[str, object],
+    engine: DockerEngine,
+    commands: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`--output json` of the verbs that do something: one object, nothing on standard error."""
+    assert run(["system", *(word.format(tmp_path) for word in arguments), "--output", "json"]) == 0
+    found = capsys.readouterr()
+    assert (json.loads(found.out).keys(), found.err) == (said.keys(), "")
+    assert json.loads(found.out) == said
+
+
 def test_a_refusal_of_systemd_is_passed_on(
     engine: DockerEngine, commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[str, str]] = {
     "an hour that is not": (f'{BASE}[image_garbage_collection]\ncleanup_time = "24:00"\n', "4:16: image_garbage_collection.cleanup_time: '24:00' does not fit; expected a time of day such as '23:30'"),
     "a TPM index as text": (f'{BASE}[tpm]\nauth_key_index = "0x100"\n', "4:18: tpm.auth_key_index: '0x100' is a string; expected an integer from 0 to 8388607"),
     "a route with a bad name": (f'{BASE}[hub.routes]\n"a.b" = "FROM /* INTO $upstream"\n', "4:1: hub.routes.\"a.b\": 'a.b' cannot be a name; expected a route name without '.', '$', '#' and blanks"),
-    "a priority beyond nine": (f'{BASE}[hub.routes]\na = {{ route = "FROM /* INTO $upstream", priority = 10 }}\n', "4:52: hub.routes.a.priority: 10 is too large; expected an integer from 0 to 9"),
+    "a priority beyond nine": (f'{BASE}[hub.routes]\na = {{ route = "FROM /* INTO x", priority = 10 }}\n', "4:44: hub.routes.a.priority: 10 is too large; expected an integer from 0 to 9"),
 }  # fmt: skip
 
 

@@ -46,6 +46,17 @@ def test_a_route_that_is_null_or_blank_is_taken_out() -> None:
     assert parse_desired(document(routes=routes)).routes == ()
 
 
+def test_a_schema_knows_what_came_with_it() -> None:
+    """What a later one has is passed over, as upstream does."""
+    later = {"mqttBroker": 5, "integrity": 5}
+    for version in ("1.0", "1.1"):
+        assert parse_desired(document(schemaVersion=version, **later)).routes
+    assert parse_desired(document(schemaVersion="1.2", integrity=5)).routes
+    broker = {"authorizations": [{"identities": ["a"]}], "bridges": [{"endpoint": "$upstream"}]}
+    whole = document(schemaVersion="1.3", mqttBroker=broker, integrity={"header": {}})
+    assert parse_desired(whole) == parse_desired(document(schemaVersion="1.3"))
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1.0", "1.2", "1.3"])
 def test_schema_versions_of_upstream_are_read(version: str) -> None:
     """A patch number means nothing."""
@@ -81,7 +92,18 @@ def test_what_the_store_may_hold() -> None:
         ({"storeAndForwardConfiguration": {"timeToLiveSecs": "1"}}, "'timeToLiveSecs' is '1'"),
         ({"storeAndForwardConfiguration": {"storeLimits": {}}}, "'maxSizeBytes' is None"),
         ({"storeAndForwardConfiguration": {"whenFull": "?"}}, "'whenFull' is '?', expected 'ref"),
-        ({"leafDevices": 1}, "'leafDevices' is not an object"),
+        (
+            {"schemaVersion": "1.0", "routes": {"r": {"route": "FROM /* INTO $upstream"}}},
+            "route 'r' is an object, which takes 'schemaVersion' 1.1; use a text",
+        ),
+        ({"schemaVersion": "1.2", "mqttBroker": 5}, "'mqttBroker' has 'authorizations' that is"),
+        ({"schemaVersion": "1.2", "mqttBroker": {"bridges": [1]}}, "has 'bridges' that is not a"),
+        ({"schemaVersion": "1.3", "integrity": "x"}, "'integrity' is not an object"),
+        ({"storeAndForwardConfiguration": {"timeToLiveSecs": 2**31}}, "'timeToLiveSecs' is 2147"),
+        ({"routes": {"r": {"route": "x", "timeToLiveSecs": 2**32}}}, "expected 0 to 4294967295"),
+        ({"routes": {"r": {"route": "x", "priority": -1}}}, "has the priority -1"),
+        ({"routes": {"r": {"priority": 1}}}, "route 'r' is None, expected a text"),
+        ({"routes": {"": "FROM /* INTO $upstream"}}, "must not have"),
     ],
 )
 def test_what_cannot_be_used_is_named(changes: dict[str, object], said: str) -> None:

@@ -212,7 +212,7 @@ def test_a_method_and_a_message_from_the_cloud(lab: Lab, hub: EdgeHub) -> None:
     with hub.device(LEAF) as client:
         assert client.connect().code == 0
         client.subscribe(METHODS, "devices/leaf/messages/devicebound/#")
-        until(lambda: hub.hub.clients.get(LEAF).is_connected, "the cloud reaches the leaf")
+        until(lambda: hub.cloud.get(LEAF).is_connected, "the cloud reaches the leaf")
         lab.store.do(lambda c: c.messages.send(Outgoing(LEAF, b"hello", {}, {"a": "b"})))
         found = client.message()
         assert found.payload == b"hello"

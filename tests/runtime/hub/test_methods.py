@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.edge_hub import EdgeHub, populate
+from harness.figures import unseen
 from harness.lab import HUB, SetClock, make_token
 from harness.mqtt import MqttDevice
 from skerry.heads.links import Links
@@ -115,7 +116,7 @@ def test_a_client_that_does_not_answer() -> None:
     headers = {"x-ms-edge-moduleid": "edge/a", "authorization": token}
     request = Request("POST", "/", headers=headers, body=json.dumps(CALL).encode())
     with pytest.raises(AccessError, match="leaf did not answer within 5 s") as refused:
-        asyncio.run(MethodsApi("edge", access, links).invoke(request, "leaf"))
+        asyncio.run(MethodsApi("edge", access, links, unseen()).invoke(request, "leaf"))
     assert refused.value.status == 504
 
 

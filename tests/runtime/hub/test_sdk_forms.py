@@ -213,7 +213,7 @@ def test_methods(sdk: Sdk, place: Place) -> None:
     with sdk.connect(place.dial, B) as client:
         client.subscribe(METHODS)
         if (hub := place.hub) is not None:
-            until(lambda: hub.hub.clients.get(B).is_connected, "the cloud reaches the module")
+            until(lambda: hub.cloud.get(B).is_connected, "the cloud reaches the module")
         link = place.lab.live.links.get(B)
         assert link is not None
         for tail in ("/", ""):

@@ -70,6 +70,36 @@ def test_a_renewal_drops_no_connection(tmp_path: Path, fake: FakeWorkload, clock
         asyncio.run(check())
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_only_versions_that_are_allowed_are_spoken(
+    tmp_path: Path, fake: FakeWorkload, clock: SetClock, version: ssl.TLSVersion
+) -> None:
+    """A client that knows the other one only is turned away."""
+    other = {ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3} - {version}
+
+    async def handshake(port: int, spoken: ssl.TLSVersion) -> str:
+        context = ssl.create_default_context(cadata=fake.authority.pem)
+        context.minimum_version = context.maximum_version = spoken
+        _, writer = await asyncio.open_connection("localhost", port, ssl=context)
+        found = str(writer.get_extra_info("ssl_object").version())
+        writer.close()
+        return found
+
+    async def check() -> None:
+        workload = WorkloadClient(tmp_path / "w.sock", VERSION, "$edgeHub", "7")
+        month, log = timedelta(days=30), get_logger("hub")
+        identity = ServerIdentity(workload, "localhost", clock, log, month, (version, version))
+        server = await asyncio.start_server(echo, "localhost", 0, ssl=await identity.open())
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            assert (await handshake(port, version)).replace("v1.", "v1_") == version.name
+            with pytest.raises((ssl.SSLError, ConnectionResetError)):
+                await handshake(port, other.pop())
+
+    with fake.serving(tmp_path / "w.sock"):
+        asyncio.run(check())
+
+
 def test_a_certificate_may_be_used_for_less_than_it_holds(
     tmp_path: Path, fake: FakeWorkload, clock: SetClock
 ) -> None:

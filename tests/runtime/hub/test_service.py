@@ -1,12 +1,9 @@
 """The hub as edged starts it: a process that knows its environment and the workload API."""
 
-import os
+import base64
 import signal
-import socket
+import ssl
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +11,10 @@ from typing import cast
 
 import pytest
 
-from fakes.workload import VERSION, FakeWorkload
+from fakes.workload import FakeWorkload
 from harness.edge_hub import HUB, desired, key_of, populate
 from harness.edged import until
+from harness.hub_service import environment, running, said
 from harness.mqtt import MqttDevice
 from skerry.base.clock import SystemClock
 from skerry.hub.store.model import Durability
@@ -30,57 +28,6 @@ from skerry_lab.server import Lab
 
 A = Identity("edge", "a")
 END_SECONDS = 20
-
-
-def free_port() -> int:
-    """Return a port that IPv4 and IPv6 both have free."""
-    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as found:
-        return int(found.getsockname()[1])
-
-
-def environment(folder: Path, lab: Lab | None = None, **more: str) -> dict[str, str]:
-    """Return what edged puts into the container."""
-    return {
-        "IOTEDGE_WORKLOADURI": f"unix://{folder / 'w.sock'}",
-        "IOTEDGE_APIVERSION": VERSION,
-        "IOTEDGE_DEVICEID": "edge",
-        "IOTEDGE_MODULEID": "$edgeHub",
-        "IOTEDGE_MODULEGENERATIONID": "7",
-        "IOTEDGE_IOTHUBHOSTNAME": lab.hub_name if lab else "hub.example",
-        "EdgeDeviceHostName": "localhost",
-        "StorageFolder": str(folder),
-        "UpstreamPort": str(lab.mqtt_port) if lab else "1",
-        "mqttSettings__port": str(free_port()),
-        "httpSettings__port": str(free_port()),
-        **more,
-    }
-
-
-@contextmanager
-def running(variables: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """Run the service; what it says comes on its standard error."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "skerry.hub.service"],
-        env={**os.environ, **variables},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def said(process: "subprocess.Popen[str]", text: str) -> str:
-    """Return the first line that holds a text."""
-    assert process.stderr is not None
-    seen = []
-    for line in process.stderr:
-        if text in line:
-            return line
-        seen.append(line)
-    raise AssertionError(f"the hub ended without {text!r}: {seen}")
 
 
 def arrived(lab: Lab) -> list[Event]:
@@ -120,6 +67,32 @@ def test_a_module_reaches_the_cloud_through_the_service(tmp_path: Path) -> None:
             assert process.wait(END_SECONDS) == 0
         (event,) = arrived(lab)
         assert (event.telemetry.identity, event.telemetry.body) == (A, b"21.5")
+
+
+def test_a_restart_without_the_cloud_knows_its_clients(tmp_path: Path) -> None:
+    """From what is kept, which tells nothing to who has the disk alone."""
+    with Lab(tmp_path / "lab") as lab:
+        populate(lab)
+        fake = FakeWorkload(module="$edgeHub", key=key_of(lab, HUB))
+        fake.answers["trust-bundle"] = {"certificate": lab.root_pem}
+        variables, key = environment(tmp_path, lab), key_of(lab, A)
+        with fake.serving(tmp_path / "w.sock"), running(variables) as process:
+            module = client(lab, process, fake)
+            until(lambda: is_let_in(module), "the hub knows the module")
+            module.sock.close()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(END_SECONDS) == 0
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "edgeHub").glob("hub.db*"))
+    assert base64.b64encode(key) not in kept
+    assert b"edge/a" in kept
+    with fake.serving(tmp_path / "w.sock"), running(variables) as process:
+        port = int(said(process, "edge hub serves").partition("mqtt=")[2].split()[0])
+        facts = SimpleNamespace(
+            hub_name=lab.hub_name, mqtt_port=port, root_pem=fake.authority.pem, clock=SystemClock()
+        )
+        module = MqttDevice(cast("Lab", facts), A, key)
+        assert is_let_in(module)
+        module.sock.close()
 
 
 def test_the_devices_own_deployment_counts_until_the_cloud_has_one(tmp_path: Path) -> None:
@@ -173,6 +146,10 @@ def test_a_folder_that_cannot_be_used_ends_it(tmp_path: Path) -> None:
         ("mqttSettings__port", "65536", "mqttSettings__port is '65536', expected a port"),
         ("ServerCertificateRenewAfterInMs", "0", "is '0', expected a whole number from 1"),
         ("MaxConnectedClients", "-1", "is '-1', expected a whole number from 1"),
+        ("UpstreamProtocol", "Http", "UpstreamProtocol is 'Http', expected 'Mqtt' or 'MqttWs'"),
+        ("UpstreamMessageBytesPerDay", "1MB", "is '1MB', expected a whole number from 1"),
+        ("SslProtocols", "tls1.1", "expected 'tls1.2', 'tls1.3' or both; older ones are unsafe"),
+        ("SslProtocols", "", "SslProtocols is ''"),
         ("StoreDurability", "maybe", "expected one of 'synced', 'written', 'memory'"),
     ],
 )
@@ -191,6 +168,12 @@ def test_the_environment_says_who_and_where(tmp_path: Path) -> None:
     assert found.names == {"hub.example", "localhost"}
     assert found.renew_after == timedelta(days=30)
     assert (found.report_seconds, found.most_clients) == (5, 4096)
+    assert found.message_bytes_per_day is None
+    metered = read_surroundings(environment(tmp_path, UpstreamMessageBytesPerDay="1000000"))
+    assert metered.message_bytes_per_day == 1_000_000
+    assert found.tls == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    only = read_surroundings(environment(tmp_path, SslProtocols="TLS1.3"))
+    assert only.tls == (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)
     assert (found.storage, found.durability) == (tmp_path / "edgeHub", Durability.WRITTEN)
     alone = read_surroundings(environment(tmp_path, IOTEDGE_IOTHUBHOSTNAME="LOCALHOST"))
     assert not alone.has_cloud

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.figures import unseen
 from harness.stores import opened
 from skerry.base.log import get_logger
 from skerry.heads.links import Links
@@ -84,7 +85,9 @@ class Scene:
         async def run() -> Any:
             links = Links()
             links.add(self.link)
-            keeper = TwinKeeper(self.documents, lambda _: self.cloud, links, get_logger("hub"))
+            keeper = TwinKeeper(
+                self.documents, lambda _: self.cloud, links, unseen(), get_logger("hub")
+            )
             result = await act(keeper)
             async with asyncio.timeout(10):
                 await keeper.settled()

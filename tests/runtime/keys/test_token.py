@@ -36,19 +36,6 @@ LOG = get_logger("keyd")
 IMPORTED = bytes(range(32, 64))
 
 
-@pytest.fixture(scope="session")
-def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    """The tokens: `Skerry` for new keys, `Foreign` with others' keys, `Closed` never opened."""
-    before = os.environ.get("SOFTHSM2_CONF")
-    tokens = SoftHsm(tmp_path_factory.mktemp("softhsm"))
-    for label in ("Skerry", "Foreign", "Closed"):
-        tokens.token(label)
-    yield tokens
-    del os.environ["SOFTHSM2_CONF"]
-    if before is not None:
-        os.environ["SOFTHSM2_CONF"] = before
-
-
 @pytest.fixture(scope="module")
 def foreign(softhsm: SoftHsm) -> dict[str, object]:
     """Keys that were put into the token `Foreign` by other software, by their labels."""

@@ -13,23 +13,13 @@ from skerry.tpm.sealing import Sealed, check_pcrs, parse_sealed
 from skerry.wire.tpm import STORAGE_TEMPLATE, TpmDataError, sized
 
 
-def extend(tpm: Swtpm, pcr: int) -> None:
-    """Measure something into a PCR."""
-    from tpm2_pytss.constants import ESYS_TR, TPM2_ALG
-    from tpm2_pytss.types import TPML_DIGEST_VALUES, TPMT_HA, TPMU_HA
-
-    digest = TPMT_HA(hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=b"m" * 32))
-    with tpm.raw() as esapi:
-        esapi.pcr_extend(ESYS_TR(pcr), TPML_DIGEST_VALUES([digest]))
-
-
 def test_a_secret_comes_back_in_the_same_boot(tpm: Swtpm, tpmd: Tpmd) -> None:
     """Also after the power was cut, and after other PCRs changed; it is not readable outside."""
     sealed = tpmd.seal(b"swordfish", 7, 11)
     assert b"swordfish" not in sealed
     tpm.restart()
     assert tpmd.unseal(sealed) == b"swordfish"
-    extend(tpm, 8)
+    tpm.extend(8)
     assert tpmd.unseal(sealed) == b"swordfish"
     assert tpmd.unseal(tpmd.seal(b"m" * 128, *range(24))) == b"m" * 128
 
@@ -37,8 +27,8 @@ def test_a_secret_comes_back_in_the_same_boot(tpm: Swtpm, tpmd: Tpmd) -> None:
 def test_another_boot_is_named_by_its_pcrs(tpm: Swtpm, tpmd: Tpmd) -> None:
     """The message says which measurement differs."""
     sealed = tpmd.seal(b"swordfish", 7, 11, 12)
-    extend(tpm, 11)
-    extend(tpm, 12)
+    tpm.extend(11)
+    tpm.extend(12)
     with pytest.raises(ChangedError, match=r"sealed \(PCR 11, 12\); boot what was") as caught:
         tpmd.unseal(sealed)
     assert caught.value.pcrs == (11, 12)
@@ -47,7 +37,7 @@ def test_another_boot_is_named_by_its_pcrs(tpm: Swtpm, tpmd: Tpmd) -> None:
 def test_the_tpm_decides_and_not_the_values_beside(tpm: Swtpm, tpmd: Tpmd) -> None:
     """Who writes the present values into a sealed secret does not get at it."""
     sealed = tpmd.seal(b"swordfish", 11)
-    extend(tpm, 11)
+    tpm.extend(11)
     present = parse_sealed(tpmd.seal(b"other", 11))
     forged = replace(parse_sealed(sealed), values=present.values)
     with pytest.raises(ChangedError, match="not known which"):

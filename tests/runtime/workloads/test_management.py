@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 from typing import Any
 
@@ -318,3 +319,19 @@ def test_an_image_for_another_machine_is_422(agent: House, engine: DockerEngine)
     with pytest.raises(ApiError, match="is for linux/s390x") as caught:
         agent.client().post("/modules/pump/prepareupdate", spec)
     assert caught.value.status == 422
+
+
+def test_a_port_of_somebody_else_is_told_beforehand(agent: House, engine: DockerEngine) -> None:
+    """Nothing is made while another process holds what the module would publish."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = str(server.getsockname()[1])
+        ports = {"80/tcp": [{"HostPort": number}]}
+        settings = {
+            "image": "localhost/test/agent:1",
+            "createOptions": {"HostConfig": {"PortBindings": ports}},
+        }
+        spec = {"name": "pump", "type": "docker", "config": {"settings": settings}}
+        with pytest.raises(ApiError, match=f"port {number}/tcp is held by another process"):
+            agent.client().post("/modules/pump/prepareupdate", spec)
+    agent.client().post("/modules/pump/prepareupdate", spec)
+    assert "pump" not in engine.containers

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import hmac
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -12,10 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fakes.docker_engine import DockerEngine, FakeContainer
-from harness.edged import House
+from harness.edged import VERSION, House
 from skerry.base.client import ApiError
+from skerry.hub.scope import Proof, read_local
+from skerry.identity.client import Identity as IotIdentity
 from skerry.identity.client import IdentityClient
 from skerry.keys.client import KeysClient
+from skerry.module.workload import WorkloadClient
+from skerry.wire.identity import Identity
+from skerry.workloads.local_scope import LocalScope, ScopeError
 
 IMAGE = "localhost/test/pump:1"
 IV = base64.b64encode(b"twelve bytes").decode()
@@ -96,6 +103,19 @@ def test_what_a_module_encrypts_it_alone_can_read(
     assert (other_generation.value.status, other_module.value.status) == (400, 400)
 
 
+def test_the_key_of_a_modules_documents(pump: House) -> None:
+    """As the hub keeps its own: 32 bytes and an IV of 16, by the client that it uses."""
+    path = pump.state / "mnt" / "pump/workload.sock"
+    client = WorkloadClient(path, VERSION, "pump", "7")
+    iv, key = bytes(range(16)), bytes(range(32))
+    sealed = client.encrypt(iv, key)
+    assert key not in sealed
+    assert client.decrypt(iv, sealed) == key
+    with pytest.raises(ApiError) as refused:
+        client.decrypt(iv, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    assert refused.value.status == 400
+
+
 def test_a_server_certificate_leads_to_the_trust_bundle(pump: House) -> None:
     """RSA key, both names, server purpose, signed by the edge CA that the bundle holds."""
     client = pump.client("pump/workload.sock")
@@ -162,6 +182,65 @@ def test_a_process_of_the_host_is_no_module(pump: House) -> None:
     assert client.get("/modules") is not None
     assert client.get("/trust-bundle") is not None
     assert client.get("/manifest-trust-bundle") == {"certificate": ""}
+
+
+def test_the_scope_of_a_device_without_a_cloud_is_the_hubs(
+    peopled: tuple[House, DockerEngine],
+) -> None:
+    """Modules with the keys that they sign with, leaf devices as config.toml has them."""
+    house, engine = peopled
+    leaves = {
+        "by-key": {"authentication": {"type": "sas", "primaryKey": b64(b"k" * 32)}},
+        "by-print": {"authentication": {"type": "x509_thumbprint", "primaryThumbprint": "AB"}},
+        "by-name": {"authentication": {"type": "x509_ca"}},
+    }
+    current = house.folder / "edged" / "current"
+    current.mkdir(exist_ok=True)
+    (current / "leaf_devices.json").write_text(json.dumps(leaves))
+    engine.images[IMAGE] = "sha256:" + "b" * 64
+    house.caller = engine.containers["edgeAgent"].id
+    agent = house.client()
+    agent.post("/identities", {"moduleId": "$edgeHub"})
+    settings = {"image": IMAGE, "createOptions": {}}
+    hub = {"name": "edgeHub", "type": "docker", "config": {"settings": settings}}
+    agent.post("/modules", hub)
+    house.caller = engine.containers["edgeHub"].id
+    path = "/modules/%24edgeHub/scope"
+    try:
+        found = read_local(house.client("edgeHub/workload.sock").get(path))
+        with pytest.raises(ApiError) as caught:
+            house.client("pump/workload.sock").get(path)
+        assert caught.value.status == 403
+    finally:
+        house.caller = engine.containers["edgeAgent"].id
+        agent.delete("/modules/edgeHub")
+        agent.delete("/identities/%24edgeHub")
+        (current / "leaf_devices.json").unlink()
+    handle = IdentityClient(house.services.socket("identityd")).module("pump").key_handle
+    assert handle is not None
+    pump = found.clients[Identity("house", "pump")]
+    assert pump.keys == (KeysClient(house.services.socket("keyd")).export_derived(handle),)
+    assert found.clients[Identity("by-key")].keys == (b"k" * 32,)
+    assert found.clients[Identity("by-print")].thumbprints == ("AB",)
+    assert found.clients[Identity("by-name")].proof is Proof.AUTHORITY
+    assert not found.clients[Identity("house")].keys
+
+
+def test_leaf_devices_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """A damaged file is no empty list of devices."""
+    (tmp_path / "leaf_devices.json").write_text("[")
+
+    class Alone:
+        def provisioning(self) -> dict[str, object]:
+            return {"source": "standalone"}
+
+        def device(self) -> IotIdentity:
+            return IotIdentity("h", "h", "d", None, None, None, None)
+
+    identities = cast("IdentityClient", Alone())
+    scope = LocalScope(identities, cast("KeysClient", None), tmp_path / "leaf_devices.json")
+    with pytest.raises(ScopeError, match=r"leaf_devices\.json cannot be used"):
+        scope.document()
 
 
 def test_the_deployment_on_the_workload_socket_is_the_hubs(pump: House) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from skerry.heads.links import Links, NotSubscribedError
 from skerry.heads.model import Outgoing
 from skerry.hub.cloud.link import CloudLink
+from skerry.hub.figures import CLOUD, Figures
 from skerry.wire.identity import Identity
 from skerry.wire.topics import c2d_topic, decode_properties
 
@@ -36,9 +37,11 @@ class CloudClients:
         links: Links,
         connect: Callable[[Identity], CloudLink],
         own_call: Callable[[str, bytes], Awaitable[tuple[int, bytes]]],
+        figures: Figures,
     ) -> None:
         """`connect` makes a connection, which is started here; `own_call` answers for the hub."""
         self._own_call = own_call
+        self._figures = figures
         self._links = links
         self._connect = connect
         self._open: dict[Identity, CloudLink] = {}
@@ -72,10 +75,19 @@ class CloudClients:
 
     def connected(self, identity: Identity) -> None:
         """The cloud can be asked now."""
+        self._figures.reached(identity)
         if self.get(identity).is_own:
             for link in self._open.values():
                 link.hurry()
         self.on_connected(identity)
+
+    def ended(self, identity: Identity, was_connected: bool) -> None:
+        """The connection has ended, or an attempt at it failed."""
+        self._figures.lost(identity, was_connected)
+
+    def moved(self, direction: str, cause: str, size_bytes: int) -> None:
+        """Bytes were sent or received."""
+        self._figures.moved(direction, cause, size_bytes)
 
     def desired(self, identity: Identity, version: int, patch: Mapping[str, object]) -> None:
         """Desired properties have changed."""
@@ -89,7 +101,8 @@ class CloudClients:
         if link is None:
             return _NOT_FOUND, b'{"message":"the client is not connected to the edge hub"}'
         try:
-            return await link.call(name, payload, _METHOD_SECONDS)
+            with self._figures.call(CLOUD, identity):
+                return await link.call(name, payload, _METHOD_SECONDS)
         except TimeoutError:
             return _TIMEOUT, b'{"message":"the client has not answered"}'
         except (NotSubscribedError, ConnectionError) as error:

@@ -24,7 +24,9 @@ from typing import Any, Protocol
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
+from skerry.base.https import Proxy
 from skerry.base.log import Logger
+from skerry.hub.cloud.carrier import Carrier, open_carrier
 from skerry.hub.errors import AccessError, OfflineError
 from skerry.wire.identity import Identity
 from skerry.wire.mqtt import Connect, MqttError, Publish
@@ -59,7 +61,6 @@ _KEEP_ALIVE_SECONDS = 60
 _NETWORK_SECONDS = 20.0
 _ANSWER_SECONDS = 20.0
 _DRAIN_SECONDS = 5.0
-_READ_BYTES = 64 * 1024
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _OWN_PAUSE_SECONDS = 1.0, 60.0, 8.0
 _SPREAD_SECONDS = 1.0
 """Within which those who were told that the cloud is back try again."""
@@ -78,6 +79,10 @@ class Upstream:
     token: Callable[[], Awaitable[FreshToken]]
     trust: Callable[[], ssl.SSLContext]
     product: str = ""
+    is_web: bool = False
+    """Whether MQTT goes over WebSocket."""
+    proxy: Proxy | None = None
+    """For WebSocket only."""
 
 
 class Told(Protocol):
@@ -85,6 +90,12 @@ class Told(Protocol):
 
     def connected(self, identity: Identity) -> None:
         """The cloud can be asked now."""
+
+    def ended(self, identity: Identity, was_connected: bool) -> None:
+        """The connection has ended, or an attempt at it failed; another one follows."""
+
+    def moved(self, direction: str, cause: str, size_bytes: int) -> None:
+        """Bytes were sent or received, by cause, and `all` of them."""
 
     def desired(self, identity: Identity, version: int, patch: Mapping[str, object]) -> None:
         """Desired properties have changed."""
@@ -121,7 +132,7 @@ class CloudLink:
         self._random = random or Random()  # noqa: S311 - spreads load, keeps no secret
         self._hurried = asyncio.Event()
         self._client: Client | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._carrier: Carrier | None = None
         self._is_dirty = False
         self._published: dict[int, asyncio.Future[None]] = {}
         self._asked: dict[str, asyncio.Future[tuple[int, int | None, bytes]]] = {}
@@ -164,6 +175,7 @@ class CloudLink:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._published[packet_id] = future
+        self._told.moved("sent", "messages", len(topic) + len(payload))
         self._dirty()
         await future
 
@@ -193,7 +205,8 @@ class CloudLink:
         future = asyncio.get_running_loop().create_future()
         self._asked[request_id] = future
         try:
-            client.publish(topic(request_id), payload, qos=0)
+            client.publish(asked := topic(request_id), payload, qos=0)
+            self._told.moved("sent", "twins", len(asked) + len(payload))
             self._dirty()
             async with asyncio.timeout(_ANSWER_SECONDS):
                 found: tuple[int, int | None, bytes] = await future
@@ -219,6 +232,7 @@ class CloudLink:
             except (SkerryError, OSError, TimeoutError) as error:
                 self.is_refused = isinstance(error, RefusedError) and error.code in _FOR_GOOD
                 self._tell(str(error) or type(error).__name__)
+                self._told.ended(self.identity, self.is_connected)
                 if self.is_connected:
                     pause = _FIRST_PAUSE_SECONDS
             finally:
@@ -237,43 +251,47 @@ class CloudLink:
         """Connect and serve until a new token is due. Raises what ended it otherwise."""
         upstream, loop = self._upstream, asyncio.get_running_loop()
         token = await upstream.token()
-        async with asyncio.timeout(_NETWORK_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                upstream.host, upstream.port, ssl=upstream.trust(), server_hostname=upstream.host
-            )
-        self._writer = writer
+        carrier = self._carrier = await open_carrier(
+            upstream.host,
+            upstream.port,
+            upstream.trust(),
+            _NETWORK_SECONDS,
+            is_web=upstream.is_web,
+            proxy=upstream.proxy,
+        )
         try:
             client = self._client = Client(self._connect(token), loop.time())
             self._flush()
             granted: set[int] = set()
             while self._clock.now().timestamp() < token.renew_at:
-                data = await self._read(reader, client.due() - loop.time())
+                data = await self._read(carrier, client.due() - loop.time())
                 for event in client.feed(data, loop.time()) if data else ():
                     self._take(client, event, granted)
                 client.tick(loop.time())
                 self._flush()
-            await self._drain(reader, client)
+            await self._drain(carrier, client)
         finally:
-            writer.transport.abort()
+            carrier.abort()
 
-    async def _read(self, reader: asyncio.StreamReader, seconds: float) -> bytes:
+    async def _read(self, carrier: Carrier, seconds: float) -> bytes:
         try:
             # Not longer: the wall clock may jump meanwhile, and nothing else would tell.
             async with asyncio.timeout(min(max(seconds, 0.0), _KEEP_ALIVE_SECONDS / 2)):
-                data = await reader.read(_READ_BYTES)
+                data = await carrier.read()
         except TimeoutError:
             return b""
         if not data:
             raise ConnectionResetError("the cloud has closed the connection")
+        self._told.moved("received", "all", len(data))
         return data
 
-    async def _drain(self, reader: asyncio.StreamReader, client: Client) -> None:
+    async def _drain(self, carrier: Carrier, client: Client) -> None:
         """Wait for the acknowledgements of what is under way, then say goodbye."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _DRAIN_SECONDS
         self.is_connected = False  # nothing new begins
         while self._published and loop.time() < until:
-            data = await self._read(reader, until - loop.time())
+            data = await self._read(carrier, until - loop.time())
             for event in client.feed(data, loop.time()) if data else ():
                 self._take(client, event, set())
         client.disconnect()
@@ -312,8 +330,10 @@ class CloudLink:
                 self._received(client, message)
 
     def _received(self, client: Client, message: Publish) -> None:
+        size = len(message.topic) + len(message.payload)
         start = c2d_topic(self.identity.device_id, {}, self.identity.module_id)
         if message.topic.startswith(start):
+            self._told.moved("received", "messages", size)
             self._spawn(self._pass_on(client, message, message.topic[len(start) :]))
             return
         client.acknowledge(message)
@@ -321,6 +341,8 @@ class CloudLink:
             found = parse_hub_topic(message.topic)
         except TopicError as error:
             raise MqttError(str(error)) from error
+        cause = "methods" if isinstance(found, MethodCall) else "twins"
+        self._told.moved("received", cause, size)
         match found:
             case TwinResponse(status, request_id, version):
                 future = self._asked.get(request_id)
@@ -341,7 +363,9 @@ class CloudLink:
     async def _call(self, client: Client, name: str, request_id: str, payload: bytes) -> None:
         status, answer = await self._told.call(self.identity, name, payload)
         if client is self._client:  # nobody waits for an answer on a former connection
-            client.publish(method_response_topic(status, request_id), answer, qos=0)
+            topic = method_response_topic(status, request_id)
+            client.publish(topic, answer, qos=0)
+            self._told.moved("sent", "methods", len(topic) + len(answer))
             self._dirty()
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -356,14 +380,15 @@ class CloudLink:
 
     def _flush(self) -> None:
         self._is_dirty = False
-        if self._client is not None and self._writer is not None:
+        if self._client is not None and self._carrier is not None:
             data = self._client.output(asyncio.get_running_loop().time())
-            if data and not self._writer.is_closing():
-                self._writer.write(data)
+            if data:
+                self._told.moved("sent", "all", len(data))
+                self._carrier.write(data)
 
     def _end(self) -> None:
         self.is_connected = False
-        self._client = self._writer = None
+        self._client = self._carrier = None
         futures: list[asyncio.Future[Any]] = [*self._published.values(), *self._asked.values()]
         self._published.clear()
         for future in futures:

@@ -6,6 +6,8 @@ Invariants
 - At most `_WINDOW` messages are under way, and as many are held for clients whose connections do
   not stand. When that many are held, those of clients that the cloud refuses are set aside
   (`aside`), so that they hold up nobody; if the cloud is away all wait.
+- When the day's budget is spent nothing more is taken from the queue, so that what is most urgent
+  goes first tomorrow.
 """
 
 import asyncio
@@ -15,9 +17,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from skerry.base.clock import Clock
 from skerry.base.log import Logger
 from skerry.hub.cloud.aside import Aside
+from skerry.hub.cloud.budget import Budget
 from skerry.hub.errors import OfflineError
+from skerry.hub.figures import Figures
 from skerry.hub.store.model import UPSTREAM, Entry, Outcome
 from skerry.hub.store.store import Store
 from skerry.wire.identity import Identity
@@ -56,9 +61,20 @@ class Senders(Protocol):
 class Pump:
     """Runs on the loop between `start` and `stop`."""
 
-    def __init__(self, store: Store, senders: Senders, log: Logger) -> None:
+    def __init__(
+        self,
+        store: Store,
+        senders: Senders,
+        budget: Budget,
+        figures: Figures,
+        clock: Clock,
+        log: Logger,
+    ) -> None:
         self._store = store
         self._senders = senders
+        self._budget = budget
+        self._figures = figures
+        self._clock = clock
         self._log = log
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -102,10 +118,15 @@ class Pump:
             room = _WINDOW - self._under_way
             if held >= _WINDOW:
                 self._set_aside()
-            elif room > 0:
+            elif room > 0 and not self._budget.is_spent:
                 entries = await asyncio.to_thread(self._store.take, UPSTREAM, room, _MOST_BYTES)
-                if entries:
-                    self._begin(entries)
+                count = self._budget.fitting(entries)
+                if count < len(entries):
+                    later = [entry.position for entry in entries[count:]]
+                    self._store.give_back(UPSTREAM, later)
+                if count:
+                    self._budget.spend(entries[:count])
+                    self._begin(entries[:count])
                     continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -146,6 +167,7 @@ class Pump:
         if done:
             await asyncio.wrap_future(self._store.done(UPSTREAM, done, Outcome.DELIVERED))
         if failed:
+            self._budget.spend([entry for _, entry in failed])
             held = [*failed, *self._held.get(identity, [])]
             self._held[identity] = sorted(held, key=lambda item: item[0])
             if self._senders.get(identity).is_connected:
@@ -167,7 +189,11 @@ class Pump:
         system = {k: v for k, v in message.system.items() if k not in _HUBS_OWN}
         bag = join_properties(system, message.properties)
         topic = events_topic(identity.device_id, identity.module_id, bag)
+        now, since = self._clock.now().timestamp(), self._figures.monotonic()
         await sender.publish(topic, message.body)
+        priority = self._store.priority(entry.position)
+        way = self._figures.sent(entry, UPSTREAM, priority, now)
+        way.sending.observe(self._figures.monotonic() - since)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -25,6 +25,7 @@ from skerry.hub.store.model import (
     StoreSettings,
     Target,
 )
+from skerry.hub.store.quarantine import Quarantine
 from skerry.hub.store.queues import Endpoint, Queue
 from skerry.hub.store.room import Room
 from skerry.hub.store.rows import (
@@ -63,6 +64,7 @@ class Parts:
     room: Room
     ledger: Ledger
     settings: StoreSettings
+    quarantine: Quarantine
 
 
 @dataclass

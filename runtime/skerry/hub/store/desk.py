@@ -12,7 +12,7 @@ Answer = dict[str, object]
 
 
 class Desk:
-    """Knows two requests: `queues` and `purge`."""
+    """Knows two requests, `queues` and `purge`, and those that others answer (`more`)."""
 
     def __init__(
         self,
@@ -23,9 +23,13 @@ class Desk:
         self._queues = queues
         self._health = health
         self._purge = purge
+        self.more: dict[str, Callable[[Answer], Future[Answer]]] = {}
 
     def handle(self, request: Answer) -> "Future[Answer]":
         """Do what is asked for."""
+        others = self.more.get(str(request.get("action")))
+        if others is not None:
+            return others(request)
         answer: Future[Answer] = Future()
         if request.get("action") == "queues":
             found: Answer = {

@@ -69,6 +69,8 @@ class StoreSettings:
     policy: FullPolicy = FullPolicy.REJECT_NEW
     max_bytes: int = 4096 * _MIB  # of waiting messages, as `QueueState.bytes` counts them
     min_free_bytes: int = 64 * _MIB  # of the disk, left to others
+    quarantine_folders: int = 3
+    quarantine_bytes: int = 1024 * _MIB  # of older ones; the newest stays while the disk has room
     ledger_bytes: int = 64 * _MIB
     ledger_seconds: float = 7 * 86400.0
     cache_bytes: int = 16 * _MIB  # of messages on their way, in memory

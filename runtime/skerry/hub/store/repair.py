@@ -14,6 +14,7 @@ from pathlib import Path
 from skerry.base.log import Logger
 from skerry.hub.store.database import DAMAGE, FILE, SUFFIXES, Database, connect, is_damage, is_sound
 from skerry.hub.store.model import Dropped, Durability
+from skerry.hub.store.quarantine import Quarantine, size_bytes
 from skerry.hub.store.rows import ROW_BYTES, first_of
 from skerry.hub.store.totals import DROPPED, SHARED, STORED, load_totals
 
@@ -21,45 +22,35 @@ _TABLES = ("queue", "total", "meta", "document", "ledger")
 _LARGEST_STEP = 1 << 62
 
 
-def open_sound(folder: Path, durability: Durability, seconds: float, log: Logger) -> Database:
+def open_sound(
+    folder: Path, durability: Durability, seconds: float, quarantine: Quarantine, log: Logger
+) -> Database:
     """Open the database of a folder; a damaged one is replaced. Raises: StoreError."""
+    quarantine.bound()
     path = folder / FILE
     if path.exists() and path.stat().st_size and not is_sound(path, seconds):
-        return replace(folder, durability, log)
+        return replace(folder, durability, quarantine, log)
     try:
         return Database(folder, durability)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
-        return replace(folder, durability, log)
+        return replace(folder, durability, quarantine, log)
 
 
-def replace(folder: Path, durability: Durability, log: Logger) -> Database:
+def replace(folder: Path, durability: Durability, quarantine: Quarantine, log: Logger) -> Database:
     """Move the database aside, open a new one and take over what can be read."""
-    aside = _move_aside(folder)
-    log.error("the store is damaged; it was moved aside", folder=aside)
+    aside = quarantine.make()
+    for suffix in SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder / f"{FILE}{suffix}", aside / f"{FILE}{suffix}")  # noqa: PTH104
+    log.error("the store is damaged; it was moved aside", folder=aside, octets=size_bytes(aside))
     database = Database(folder, durability)
     if durability is not Durability.MEMORY:
         saved, lost = _salvage(aside / FILE, database)
         log.error("what could be read of the store was taken over", messages=saved, lost=lost)
+    quarantine.bound()
     return database
-
-
-def quarantined(folder: Path) -> tuple[str, ...]:
-    """Return the names of folders that hold damaged databases."""
-    return tuple(sorted(each.name for each in folder.glob("quarantine-*")))
-
-
-def _move_aside(folder: Path) -> Path:
-    number = 1
-    while (folder / f"quarantine-{number}").exists():
-        number += 1
-    aside = folder / f"quarantine-{number}"
-    aside.mkdir(mode=0o700)
-    for suffix in SUFFIXES:
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(folder / f"{FILE}{suffix}", aside / f"{FILE}{suffix}")  # noqa: PTH104
-    return aside
 
 
 def _salvage(path: Path, into: Database) -> tuple[int, int]:

@@ -45,6 +45,10 @@ class Room:
             self._free, self.reusable = free_bytes(self._folder), reusable
             self._looked_at, self._since = now, 0
 
+    def look_soon(self) -> None:
+        """The disk has changed: look whenever that is next asked for."""
+        self._looked_at = float("-inf")
+
     def missing(self, held: int, size: int) -> int:
         """Return how many bytes must go before so many more fit; 0 or less: they fit."""
         return max(held + size - self.max_bytes, self._disk_short(size))

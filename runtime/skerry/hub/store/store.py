@@ -42,10 +42,11 @@ from skerry.hub.store.model import (
     Trace,
 )
 from skerry.hub.store.purge import Purge
+from skerry.hub.store.quarantine import Quarantine, size_bytes
 from skerry.hub.store.queues import Endpoint
 from skerry.hub.store.requests import Requests
 from skerry.hub.store.room import Room
-from skerry.hub.store.rows import Waiting
+from skerry.hub.store.rows import Waiting, queue_of
 from skerry.hub.store.upkeep import MARK
 from skerry.hub.store.writer import Writer
 
@@ -71,7 +72,11 @@ class Store:
         self._log = log
         self._boot = boot
         self._lock: int | None = None
+        self._quarantine = Quarantine(
+            folder, settings.quarantine_folders, settings.quarantine_bytes, log
+        )
         self._numbers = itertools.count()
+        self.desk = Desk(self.queues, self.health, self.purge)
 
     def open(self) -> None:
         """Open the database, make it or replace it. Raises: StoreError."""
@@ -149,6 +154,10 @@ class Store:
         self._writer.add(Move(found, ended, to, future, len(ended)))
         return future
 
+    def priority(self, position: Position) -> int:
+        """Return the priority of the queue that an entry was taken from."""
+        return self._books.queues[queue_of(position)].priority
+
     def give_back(self, endpoint: str, positions: Iterable[Position]) -> None:
         """Make entries available again, in their old places."""
         found = self._books.endpoint(endpoint)
@@ -177,8 +186,8 @@ class Store:
     def health(self) -> StoreHealth:
         """Return how the store as a whole is."""
         now, upkeep = self._writer.upkeep.sample(), self._writer.upkeep
-        aside = repair.quarantined(self._folder)
-        problems = [f"{self._folder / each} holds a damaged store" for each in aside]
+        aside = self._quarantine.paths()
+        problems = [f"{each} holds a damaged store, {size_bytes(each)} bytes" for each in aside]
         if self._room.is_short:
             problems.append(self._room.refusal(self._books.held, 0).text)
         if self._writer.problem is not None:
@@ -189,7 +198,7 @@ class Store:
             self._room.disk_free,
             upkeep.rates.full_in_seconds(now, self._left()),
             self._settings.durability,
-            aside,
+            tuple(each.name for each in aside),
             tuple(problems),
         )
 
@@ -223,7 +232,9 @@ class Store:
 
     def _open(self) -> None:
         settings, folder, log = self._settings, self._folder, self._log
-        database = repair.open_sound(folder, settings.durability, settings.check_seconds, log)
+        database = repair.open_sound(
+            folder, settings.durability, settings.check_seconds, self._quarantine, log
+        )
         ledger = Ledger(settings.ledger_bytes, settings.ledger_seconds)
         ledger.measure(database.writer)
         self._books = Books(self._reading, settings.cache_bytes)
@@ -235,16 +246,16 @@ class Store:
         self._ages = AgeClock(self._clock, self._boot(), last, believed, log)
         former = view.meta(database.writer, _ID_KEY) or ""
         self._epoch = max(int(former) + 1 if former.isdecimal() else 0, int(self._ages.wall()))
-        parts = Parts(self._books, self._room, ledger, settings)
+        parts = Parts(self._books, self._room, ledger, settings, self._quarantine)
         self._writer = Writer(
             database,
             parts,
             self._ages,
             log,
-            lambda: repair.replace(folder, settings.durability, log),
-            Requests(Desk(self.queues, self.health, self.purge).handle),
+            lambda: repair.replace(folder, settings.durability, self._quarantine, log),
+            Requests(self.desk.handle),
         )
-        self.documents = Documents(self._reading, self._submit)
+        self.documents = Documents(self._reading, self._submit, log)
         self._writer.start()
         self._submit(
             lambda change: view.set_meta(change.connection, _ID_KEY, str(self._epoch))

@@ -51,6 +51,9 @@ class Upkeep:
         now = self._ages.now()
         free = connection.execute("PRAGMA freelist_count").fetchone()[0]
         self._parts.room.look(now, reusable=free * PAGE_BYTES)
+        if self._parts.room.is_short:
+            self._parts.quarantine.make_room()
+            self._parts.room.look_soon()
         if self.rates.due(now):
             self.rates.add(self.sample())
         self._requests.look(connection, submit)

@@ -47,7 +47,7 @@ def test_a_client_that_the_cloud_refuses_holds_up_nobody(tmp_path: Path) -> None
             with hub.device(LEAF) as leaf, hub.device(A) as module:
                 assert leaf.connect().code == 0
                 assert module.connect().code == 0
-                until(lambda: hub.hub.clients.refuses(LEAF), "the cloud refuses the leaf")
+                until(lambda: hub.cloud.refuses(LEAF), "the cloud refuses the leaf")
                 for n in range(MORE_THAN_ARE_HELD):
                     leaf.publish(events_topic("leaf"), str(n).encode())
                 module.publish(events_topic(DEVICE, "a"), b"of the module")

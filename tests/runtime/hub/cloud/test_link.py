@@ -10,6 +10,7 @@ import pytest
 
 from harness.edge_hub import HUB, EdgeHub, populate
 from harness.edged import until
+from harness.figures import unseen
 from skerry.base.clock import SystemClock
 from skerry.base.log import get_logger
 from skerry.heads.links import Links
@@ -63,7 +64,7 @@ def test_without_a_connection_everything_is_told_at_once(lab: Lab, tmp_path: Pat
     with EdgeHub(tmp_path / "hub", lab) as hub:
         hub.until_ready()
         lab.stop()
-        link = hub.hub.clients.get(HUB)
+        link = hub.cloud.get(HUB)
         until(lambda: not link.is_connected, "the connection has ended")
         with pytest.raises(OfflineError):
             hub.ask(link.publish("t", b""))
@@ -76,7 +77,7 @@ def test_what_the_cloud_refuses_of_a_twin_is_told(lab: Lab, tmp_path: Path) -> N
     """With its status and reason."""
     with EdgeHub(tmp_path / "hub", lab) as hub:
         hub.until_ready()
-        link = hub.hub.clients.get(HUB)
+        link = hub.cloud.get(HUB)
 
         async def ask() -> None:
             await link.report({"a.b": 1})
@@ -124,5 +125,5 @@ def test_clients_try_as_soon_as_the_hub_has_found_the_cloud() -> None:
         await clients.stop()
 
     upstream = Upstream("hub.example", 1, "hub.example", "edge", token, ssl.create_default_context)
-    clients = CloudClients(Links(), connect, nobody)
+    clients = CloudClients(Links(), connect, nobody, unseen())
     asyncio.run(check())
