@@ -1,4 +1,4 @@
-"""The files of an image as one tar archive, for those who make disks or containers by themselves.
+"""The files of an image as a tar archive or as a container image that starts with systemd.
 
 What lies on the data partition of a disk is in its place here, and there is no fstab: a tree has no
 partitions. Entries are sorted, times are those of the tree, which the build has clamped.
@@ -8,10 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skerry_factory.command import run_command
+from skerry_factory import __version__
+from skerry_factory.cache import digest_of_file
+from skerry_factory.command import run_command, running_command
+from skerry_factory.container_layer import store_layer
+from skerry_factory.definition import Definition
 from skerry_factory.finish import PERSISTENT, FinishedTree
+from skerry_factory.oci import Image, write_archive_file
+from skerry_factory.output import Output
 
-TAR = "tar"
+TAR, OCI = "tar", "oci"
+ENTRYPOINT = "/sbin/init"
 _NOT_OF_A_TREE = ("./etc/fstab",)
 _FORMAT = (
     "--format=posix",
@@ -24,13 +31,43 @@ _FORMAT = (
 )
 
 
-def write_tree(tree: FinishedTree, target: Path) -> Path:
-    """Write the archive; to be called inside the mount namespace of the build."""
-    with _joined(tree):
-        left_out = [f"--exclude={name}" for name in _NOT_OF_A_TREE]
-        files = ["--directory", str(tree.root), "."]
-        run_command(["tar", "--create", f"--file={target}", *_FORMAT, *left_out, *files])
-    return target
+def write_archives(definition: Definition, tree: FinishedTree, out: Path) -> list[Output]:
+    """Write what the definition asks for; to be called inside the mount namespace of the build."""
+    made: dict[str, Path] = {}
+    if not {TAR, OCI}.isdisjoint(definition.formats):
+        with _joined(tree):
+            if TAR in definition.formats:
+                made[TAR] = out / f"{definition.id}.tar"
+                run_command([*_tar_command(tree.root), f"--file={made[TAR]}"])
+            if OCI in definition.formats:
+                made[OCI] = out / f"{definition.id}.oci.tar"
+                write_container_image(definition, tree.root, made[OCI])
+    return [Output(file, name, digest_of_file(file)) for name, file in made.items()]
+
+
+def write_container_image(definition: Definition, root: Path, target: Path) -> None:
+    """Write a tree as a container image: an OCI layout that `docker load` reads too."""
+    stored = target.with_suffix(".layer")
+    with running_command([*_tar_command(root), "--file=-"]) as archive:
+        layer = store_layer(archive, stored)
+    image = Image(
+        ref=f"localhost/skerry/appliance/{definition.id}:{__version__}",
+        arch=definition.arch,
+        layers=[(layer, f"skerry-factory build {definition.id}")],
+        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        entrypoint=(ENTRYPOINT,),
+        labels={
+            "org.opencontainers.image.title": f"Skerry appliance {definition.id}",
+            "org.opencontainers.image.version": __version__,
+        },
+    )
+    write_archive_file(image, target)
+    stored.unlink()
+
+
+def _tar_command(root: Path) -> list[str]:
+    left_out = [f"--exclude={name}" for name in _NOT_OF_A_TREE]
+    return ["tar", "--create", *_FORMAT, *left_out, "--directory", str(root), "."]
 
 
 @contextmanager

@@ -124,7 +124,7 @@ class Bench:
         """Return a build of the definition with another host name, in a cache that is filled."""
         folder = self.work / f"changed-{run}" / self.definition.id
         folder.mkdir(parents=True)
-        run_command(["cp", "-a", f"{self.definition.folder}/.", str(folder)])
+        run_command(["cp", "-a", f"{self.definition.file.parent}/.", str(folder)])
         file = folder / "image.toml"
         text = file.read_text("utf-8")
         changed = text.replace('"{serial}"', f'"site-{run}-{{serial}}"', 1)

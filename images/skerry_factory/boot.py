@@ -22,14 +22,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from skerry_factory.architecture import AMD64
 from skerry_factory.command import bound_command, run_command
 from skerry_factory.errors import MachineError
 from skerry_factory.qemu import (
-    FIRMWARE_VARIABLES,
+    PLATFORMS,
     Files,
     Hardware,
+    architecture_of,
     qemu_command,
-    require_firmware,
     swtpm_command,
 )
 
@@ -65,6 +66,7 @@ class Machine:
         self.kvm = kvm
         self.hardware = hardware or Hardware()
         self.ssh_port = 0
+        self.architecture = AMD64
         self._size_bytes = size_bytes
         self._in_place = in_place
         self._folder = folder
@@ -73,7 +75,8 @@ class Machine:
         self._files: Files | None = None
 
     def __enter__(self) -> Self:
-        require_firmware()
+        self.architecture = architecture_of(self.disk)
+        PLATFORMS[self.architecture].require_firmware()
         _sweep()
         self._temporary = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
         try:
@@ -181,7 +184,7 @@ class Machine:
             tpm_state=state,
             tpm_socket=short / "swtpm",
         )
-        shutil.copyfile(FIRMWARE_VARIABLES, files.variables)
+        shutil.copyfile(PLATFORMS[self.architecture].variables, files.variables)
         files.console.write_bytes(b"")
         return files
 
@@ -190,7 +193,8 @@ class Machine:
             self._spawn(swtpm_command(files))
             self._wait(files.tpm_socket.exists, END_SECONDS, "the software TPM to start")
         self.ssh_port = _free_port()
-        self._spawn(qemu_command(self.hardware, files, self.ssh_port, kvm=self.kvm))
+        command = qemu_command(self.hardware, self.architecture, files, self.ssh_port, kvm=self.kvm)
+        self._spawn(command)
         self._wait(files.qmp.exists, END_SECONDS, "QEMU to start")
 
     def _spawn(self, command: Sequence[str]) -> None:

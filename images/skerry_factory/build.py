@@ -4,17 +4,20 @@ build_image(definition, out, cache, progress) -> BuildResult
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skerry_factory.architecture import architecture
 from skerry_factory.cache import digest_of_files, exclusive, key_of
 from skerry_factory.definition import Definition
+from skerry_factory.lock import lock_file, read_lock
 from skerry_factory.namespace import run_inside
+from skerry_factory.output import read_manifest
 from skerry_factory.paths import Checkout
 from skerry_factory.pipeline import Job
 from skerry_factory.progress import Progress
+from skerry_factory.signing.seal import unsign
 
 READ_BY_BUILDS = ("runtime", "roles", "playbooks", "images/containers", "images/skerry_factory")
 
@@ -42,37 +45,39 @@ def build_image(
     mirror: str | None = None,
     *,
     refresh: bool = False,
+    locked: bool = False,
+    offline: bool = False,
     checkout: Checkout | None = None,
 ) -> BuildResult:
-    """Build an image into `out`; `refresh` installs the packages anew even if they are cached."""
+    """Build an image into `out`; `refresh` installs the packages anew even if they are cached.
+
+    `locked` takes the packages of the definition's lock and no others; `offline` does so without a
+    network.
+    """
     out, cache = out.resolve(), cache.resolve()
     checkout = checkout or Checkout.of_package()
-    inputs = key_of(digest_of_inputs(definition, checkout), mirror)
+    lock = lock_file(definition).resolve() if locked or offline else None
+    if lock is not None:
+        read_lock(lock)
+    inputs = key_of(digest_of_inputs(definition, checkout), mirror, *(["locked"] if lock else []))
     with progress.step("build", definition.id) as step:
         with exclusive(out / ".lock", f"another build writes {out}"):
             if not refresh and _is_built(out / "manifest.json", inputs):
                 step.done_as("nothing to do")
                 return _result(definition, out, changed=False)
-            file = definition.folder / "image.toml"
-            job = Job(file.resolve(), out, cache, checkout.root, mirror, refresh, inputs)
-            made = run_inside(job.to_json(), progress)
+            file = definition.file.resolve()
+            job = Job(file, out, cache, checkout.root, mirror, refresh, inputs, lock)
+            foreign = architecture(definition.arch).is_foreign
+            made = run_inside(job.to_json(), progress, own_user_namespace=foreign, offline=offline)
+            unsign(out)
         step.done_as(f"{made['packages']} packages, sha256 {str(made['sha256'])[:12]}…")
     return _result(definition, out, changed=True)
 
 
 def digest_of_inputs(definition: Definition, checkout: Checkout) -> str:
     """Return one digest over everything that a build reads, packages of the archive excepted."""
-    paths = [definition.folder, *(checkout.root / name for name in READ_BY_BUILDS)]
+    paths = [*definition.folders, *(checkout.root / name for name in READ_BY_BUILDS)]
     return digest_of_files([*paths, Path("/etc/os-release")])
-
-
-def read_manifest(file: Path) -> Mapping[str, Any] | None:
-    """Return a manifest, or None when there is none that can be read."""
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _is_built(manifest_file: Path, inputs: str) -> bool:

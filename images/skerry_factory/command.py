@@ -7,8 +7,11 @@ whatever the operator's shell exports; only what is named in KEPT passes (proxie
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 from skerry_factory.errors import CommandError, FactoryError
@@ -69,6 +72,28 @@ def run_command(
     if done.returncode != 0:
         raise CommandError(command, done.returncode, done.stdout)
     return done.stdout
+
+
+@contextmanager
+def running_command(command: Sequence[str]) -> Iterator[BinaryIO]:
+    """Yield what a program writes, while it writes; raises CommandError with what it said."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(
+                command,
+                env=build_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+            )
+        except FileNotFoundError as error:
+            raise _missing(command[0]) from error
+        # leaving closes the pipe, which ends a program that still writes
+        with child:
+            yield cast(BinaryIO, child.stdout)
+        if child.returncode != 0:
+            said.seek(0)
+            raise CommandError(command, child.returncode, said.read().decode("utf-8", "replace"))
 
 
 def _missing(program: str) -> FactoryError:

@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from skerry_factory.cache import IGNORED_NAMES
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 from skerry_factory.errors import FactoryError
 
 GZIP_LEVEL = 6
+PIECE_BYTES = 1 << 20
 _GZIP_FORMAT = 31
 
 
@@ -57,6 +59,38 @@ class Layer:
     digest: str
     data: bytes
     tree_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Size as it is stored."""
+        return len(self.data)
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """A layer too large for the memory: like Layer, with its data in a file."""
+
+    diff_id: str
+    digest: str
+    data: Path
+    size_bytes: int
+
+
+def store_layer(archive: BinaryIO, target: Path) -> StoredLayer:
+    """Compress a tar archive that is being written, piece by piece, into a new file."""
+    plain, packed = hashlib.sha256(), hashlib.sha256()
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    with target.open("xb") as stream:
+
+        def keep(data: bytes) -> None:
+            packed.update(data)
+            stream.write(data)
+
+        while piece := archive.read(PIECE_BYTES):
+            plain.update(piece)
+            keep(packer.compress(piece))
+        keep(packer.flush())
+        return StoredLayer(plain.hexdigest(), packed.hexdigest(), target, stream.tell())
 
 
 def make_layer(entries: Mapping[str, Entry]) -> Layer:

@@ -15,12 +15,15 @@ from pathlib import Path
 from skerry.base.files import write_atomic
 from skerry_factory import __version__
 from skerry_factory.cache import Cache, digest_of_file, digest_of_files, key_of
+from skerry_factory.container_base import STEP as BASE_STEP
 from skerry_factory.container_base import (
     Extract,
     Platform,
+    base_key,
     base_layer,
     extract_packages,
     forget_base,
+    read_layer,
 )
 from skerry_factory.container_definition import (
     BASE,
@@ -89,8 +92,32 @@ def build_containers(
 
 def write_preload_lock(images: Iterable[ContainerImage], path: Path) -> None:
     """Write preload.json, by which edged knows which images the appliance carries."""
+    write_atomic(path, preload_lock(images), mode=0o644)
+
+
+def preload_lock(images: Iterable[ContainerImage]) -> bytes:
+    """Return the content of preload.json."""
     content = {"images": [asdict(image) for image in images]}
-    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode(), mode=0o644)
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def cached_containers(
+    names: Sequence[str], cache: Cache, platform: Platform, checkout: Checkout
+) -> list[ContainerImage] | None:
+    """Return what `build_containers` would give from the cache alone; None when one is missing."""
+    base = load_base(checkout)
+    key = base_key(base, platform)
+    if not cache.has(BASE_STEP, key):
+        return None
+    layer = read_layer(cache.entry(BASE_STEP, key))
+    found = []
+    for name in names:
+        definition = None if name == BASE else load_container(name, checkout)
+        entry = cache.entry(STEP, _image_key(_image(definition, base, layer, platform)))
+        if not entry.is_dir():
+            return None
+        found.append(_read(entry))
+    return found
 
 
 def image_ref(name: str) -> str:
@@ -137,15 +164,21 @@ def _publish(image: Image, name: str, out: Path, cache: Cache) -> ContainerImage
         (folder / "image.json").write_text(json.dumps(asdict(built)), "utf-8")
 
     entry = cache.fetch(STEP, _image_key(image), make)
-    built = ContainerImage(**json.loads((entry / "image.json").read_text("utf-8")))
+    built = _read(entry)
     if not _is_there(out / built.file, built):
         _copy_whole(entry / built.file, out / built.file)
     return built
 
 
+def _read(entry: Path) -> ContainerImage:
+    return ContainerImage(**json.loads((entry / "image.json").read_text("utf-8")))
+
+
 def _image_key(image: Image) -> str:
     layers = [(layer.diff_id, layer.digest, made_by) for layer, made_by in image.layers]
-    code = digest_of_files([Path(__file__).with_name("oci.py"), Path(__file__)])
+    code = digest_of_files(
+        [*(Path(__file__).with_name(name) for name in ("oci.py", "bundle.py")), Path(__file__)]
+    )
     return key_of({**asdict(image), "layers": layers}, code)
 
 

@@ -14,6 +14,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from skerry_factory.architecture import architecture
 from skerry_factory.cache import remove_tree
 from skerry_factory.definition import ESP_BYTES, SEED_BYTES, Definition
 from skerry_factory.epoch import derived_uuid, volume_id
@@ -29,7 +30,6 @@ from skerry_factory.gpt import (
     ALIGNMENT_BYTES,
     TYPE_ESP,
     TYPE_LINUX,
-    TYPE_ROOT_AMD64,
     Partition,
     write_table,
 )
@@ -42,7 +42,7 @@ def plan_partitions(definition: Definition) -> list[Partition]:
     """Return the partitions of a definition's disk."""
     sizes = {"esp": ESP_BYTES, "root-a": definition.root_bytes, "seed": SEED_BYTES}
     sizes["data"] = definition.disk_bytes - 2 * ALIGNMENT_BYTES - sum(sizes.values())
-    types = {"esp": TYPE_ESP, "root-a": TYPE_ROOT_AMD64}
+    types = {"esp": TYPE_ESP, "root-a": architecture(definition.arch).root_type}
     partitions, offset = [], ALIGNMENT_BYTES
     for name, size in sizes.items():
         partitions.append(
@@ -63,14 +63,15 @@ def kernel_command_line(definition: Definition) -> list[str]:
     """Return the arguments of the kernel; the last console gets the messages of the boot."""
     root = next(part for part in plan_partitions(definition) if part.name == "root-a")
     arguments = [f"root=PARTUUID={root.uuid}", "rootfstype=ext4", "rw"]
-    arguments += ["console=tty0", "console=ttyS0,115200n8", "quiet", "panic=30"]
+    arguments += ["console=tty0", f"console={architecture(definition.arch).console}"]
+    arguments += ["quiet", "panic=30"]
     # sshd listens by our own configuration; its generator fails where there is no AF_VSOCK
     arguments += ["systemd.ssh_auto=no"]
     return [*arguments, *definition.kernel_arguments]
 
 
 def write_disk(definition: Definition, tree: FinishedTree, boot: Path, work: Path) -> Path:
-    """Write the raw disk into `work` and return it; `boot` holds skerry.efi and BOOTX64.EFI."""
+    """Write the raw disk into `work` and return it; `boot` holds skerry.efi and the boot loader."""
     partitions = plan_partitions(definition)
     disk = work / f"{definition.id}.raw"
     writers = {
@@ -90,7 +91,8 @@ def _write_esp(definition: Definition, part: Partition, boot: Path, disk: Path) 
     tree = _new(disk.with_name("esp.tree"))
     for folder in ("EFI/BOOT", "EFI/Linux", "loader"):
         (tree / folder).mkdir(parents=True)
-    shutil.copyfile(boot / "BOOTX64.EFI", tree / "EFI/BOOT/BOOTX64.EFI")
+    loader = architecture(definition.arch).boot_file
+    shutil.copyfile(boot / loader, tree / "EFI/BOOT" / loader)
     shutil.copyfile(boot / "skerry.efi", tree / "EFI/Linux/skerry.efi")
     (tree / "loader/loader.conf").write_text(LOADER_CONFIG, "utf-8")
     _write_fat(definition, part, 32, tree, disk)

@@ -27,6 +27,8 @@ PERSISTENT = {
 HOSTNAME = "usr/lib/skerry/hostname"
 """Template of the name that a device has until a seed names it; read by overlay/usr/lib/skerry."""
 
+NETWORKD = "systemd-networkd.service"
+
 REMOVED = (
     "root/.ansible",
     "root/.cache",
@@ -54,8 +56,14 @@ def finished_tree(
     data = work / "data"
     data.mkdir()
     with mounted_tree(layers, work) as tree:
-        copy_plain_files(definition.overlay, tree.root)
+        for overlay in definition.overlays:
+            copy_plain_files(overlay, tree.root)
         (tree.root / HOSTNAME).write_text(f"{definition.hostname}\n", "utf-8")
+        for name, text in definition.system_files.render().items():
+            (tree.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree.root / name).write_text(text, "utf-8")
+        if definition.system_files.interfaces:
+            enable_networkd(tree.root)
         scrub(tree.root)
         split(tree.root, data)
         (tree.root / "data").mkdir(exist_ok=True)
@@ -64,6 +72,14 @@ def finished_tree(
         if leaks:
             raise HygieneError(leaks)
         yield FinishedTree(tree.root, data)
+
+
+def enable_networkd(root: Path) -> None:
+    """Start systemd-networkd with the system; the roles do so for DHCP only."""
+    link = root / "etc/systemd/system/multi-user.target.wants" / NETWORKD
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(f"/usr/lib/systemd/system/{NETWORKD}")
 
 
 def scrub(root: Path) -> None:

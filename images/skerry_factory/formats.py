@@ -5,7 +5,9 @@
     qcow2    QEMU, libvirt
     vhdx     Hyper-V
     vmdk     VMware: stream-optimised, as its importers want it
-    tar      the files without a disk (archive.py)
+    vagrant  a Vagrant box for libvirt (vagrant.py)
+    iso, pxe installers from a medium and over the network (installer.py); raw.zst comes with them
+    tar, oci the files without a disk (archive.py)
 
 qemu-img puts random identifiers and its own version into vhdx and vmdk; they are replaced by such
 as follow from the definition.
@@ -17,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry_factory.architecture import AMD64, Architecture
 from skerry_factory.bmap import write_bmap
 from skerry_factory.cache import digest_of_file
 from skerry_factory.command import run_command
@@ -24,10 +27,12 @@ from skerry_factory.epoch import volume_id
 from skerry_factory.errors import FactoryError
 from skerry_factory.filesystems import digest_of_sparse
 from skerry_factory.gpt import Partition
+from skerry_factory.installer import ISO, PXE, image_conf, write_iso, write_pxe
 from skerry_factory.output import Output
+from skerry_factory.vagrant import write_box
 from skerry_factory.vhdx import settle_identifiers
 
-RAW = "raw"
+RAW, PACKED = "raw", "raw.zst"
 _DESCRIPTOR_AT, _DESCRIPTOR_BYTES = 512, 20 * 512
 _WINDOW_LOG = 27
 """128 MiB: what every zstd unpacks without being told, at most."""
@@ -35,11 +40,13 @@ _WINDOW_LOG = 27
 
 @dataclass(frozen=True)
 class Disk:
-    """A raw disk, of which definition it is, and where its file systems lie."""
+    """A raw disk, of which definition it is, where its file systems lie; its installer, if any."""
 
     path: Path
     image_id: str
     partitions: Sequence[Partition]
+    architecture: Architecture = AMD64
+    installer: Path | None = None
 
 
 Writer = Callable[[Disk], list[Path]]
@@ -47,16 +54,46 @@ Writer = Callable[[Disk], list[Path]]
 
 def write_formats(disk: Disk, formats: Sequence[str]) -> list[Output]:
     """Make what is asked for, side by side; the raw disk is the first of the result."""
-    wanted = [name for name in WRITERS if name in formats]
+    media = [name for name in (ISO, PXE) if name in formats]
+    if media and disk.installer is None:
+        raise FactoryError(f"{' and '.join(media)} need an installer, which was not built")
+    needed = {*formats, *([PACKED] if media else [])}
     with ThreadPoolExecutor() as pool:
         raw = pool.submit(digest_of_sparse, disk.path)
-        made = [pool.submit(_write, name, disk) for name in wanted]
+        made = [pool.submit(_write, name, disk) for name in WRITERS if name in needed]
         outputs = [output for each in made for output in each.result()]
-        return [Output(disk.path, RAW, raw.result()), *outputs]
+        installers = [_output(path) for path in _write_installers(disk, media)]
+        return [Output(disk.path, RAW, raw.result()), *outputs, *installers]
 
 
 def _write(name: str, disk: Disk) -> list[Output]:
-    return [Output(path, path.suffix[1:], digest_of_file(path)) for path in WRITERS[name](disk)]
+    return [_output(path) for path in WRITERS[name](disk)]
+
+
+def _output(path: Path) -> Output:
+    return Output(path, path.suffix[1:], digest_of_file(path))
+
+
+def _write_installers(disk: Disk, media: Sequence[str]) -> list[Path]:
+    if not media or disk.installer is None:
+        return []
+    packed, block_map = _packed_names(disk)
+    conf = disk.path.with_suffix(".conf")
+    conf.write_bytes(image_conf(disk.path, packed, block_map))
+    files = {"image.conf": conf, packed.name: packed, block_map.name: block_map}
+    made = []
+    if ISO in media:
+        made.append(disk.path.with_suffix(".iso"))
+        write_iso(disk.image_id, disk.architecture, disk.installer, files, made[-1])
+    if PXE in media:
+        made.append(disk.path.with_suffix(".pxe"))
+        write_pxe(disk.architecture, disk.installer, files, made[-1])
+    conf.unlink()
+    return made
+
+
+def _packed_names(disk: Disk) -> tuple[Path, Path]:
+    return disk.path.with_name(f"{disk.path.name}.zst"), disk.path.with_suffix(".bmap")
 
 
 def settle_content_id(file: Path, image_id: str) -> None:
@@ -90,11 +127,10 @@ def _vmdk(disk: Disk) -> list[Path]:
 
 
 def _compressed(disk: Disk) -> list[Path]:
-    packed = disk.path.with_name(f"{disk.path.name}.zst")
+    packed, block_map = _packed_names(disk)
     # not --single-thread: with workers, any number of them gives the same bytes
     command = ["zstd", "-q", "-9", f"--long={_WINDOW_LOG}", "-T0", "-o", str(packed)]
     run_command([*command, str(disk.path)])
-    block_map = disk.path.with_suffix(".bmap")
     write_bmap(disk.path, disk.partitions, block_map)
     return [packed, block_map]
 
@@ -107,9 +143,19 @@ def _converted(disk: Disk, name: str, *options: str) -> Path:
     return file
 
 
+def _vagrant(disk: Disk) -> list[Path]:
+    if disk.architecture != AMD64:
+        raise FactoryError("format 'vagrant' is for amd64 only; remove it from [image] formats")
+    box = disk.path.with_suffix(".box")
+    seed = next(part for part in disk.partitions if part.name == "seed")
+    write_box(disk.path, seed, disk.image_id, box)
+    return [box]
+
+
 WRITERS: dict[str, Writer] = {
     "qcow2": _qcow2,
     "vhdx": _vhdx,
     "vmdk": _vmdk,
-    "raw.zst": _compressed,
+    "vagrant": _vagrant,
+    PACKED: _compressed,
 }

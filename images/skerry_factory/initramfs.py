@@ -8,15 +8,16 @@ and a third of what Debian's default carries.
 from collections.abc import Sequence
 from pathlib import Path
 
+from skerry_factory.architecture import Architecture
 from skerry_factory.command import run_command
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 from skerry_factory.errors import FactoryError
 from skerry_factory.tree import copy_plain_files, enterable, mounted_tree
 from skerry_factory.uki import build_uki
 
-STUB = "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 INSIDE = "run/initrd"
-BOOT_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+OWN_FILES = "etc/initramfs-tools"
+"""Part of an overlay that the initramfs is made with."""
 
 
 def kernel_release(tree: Path) -> str:
@@ -30,10 +31,25 @@ def kernel_release(tree: Path) -> str:
     return found[0]
 
 
-def build_kernel_image(base: Path, overlay: Path, cmdline: Sequence[str], out: Path) -> None:
-    """Fill `out` with skerry.efi (the unified kernel image) and BOOTX64.EFI."""
+def build_kernel_image(
+    base: Path,
+    architecture: Architecture,
+    overlays: Sequence[Path],
+    cmdline: Sequence[str],
+    out: Path,
+) -> None:
+    """Fill `out` with skerry.efi (the unified kernel image) and the boot loader, BOOT….EFI."""
+    initrd = make_initramfs(base, overlays, out)
+    (out / "skerry.efi").write_bytes(unified_image(base, architecture, initrd, cmdline))
+    loader = (base / architecture.boot_loader).read_bytes()
+    (out / architecture.boot_file).write_bytes(loader)
+
+
+def unified_image(
+    base: Path, architecture: Architecture, initrd: bytes, cmdline: Sequence[str]
+) -> bytes:
+    """Return a unified kernel image of the tree's kernel."""
     release = kernel_release(base)
-    initrd = _initramfs(base, overlay, release, out)
     sections = {
         ".osrel": (base / "usr/lib/os-release").read_bytes(),
         ".cmdline": " ".join(cmdline).encode() + b"\0",
@@ -41,16 +57,16 @@ def build_kernel_image(base: Path, overlay: Path, cmdline: Sequence[str], out: P
         ".linux": (base / f"boot/vmlinuz-{release}").read_bytes(),
         ".initrd": initrd,
     }
-    image = build_uki((base / STUB).read_bytes(), sections, SOURCE_DATE_EPOCH)
-    (out / "skerry.efi").write_bytes(image)
-    (out / "BOOTX64.EFI").write_bytes((base / BOOT_LOADER).read_bytes())
+    return build_uki((base / architecture.stub).read_bytes(), sections, SOURCE_DATE_EPOCH)
 
 
-def _initramfs(base: Path, overlay: Path, release: str, out: Path) -> bytes:
-    work = out / "work"
+def make_initramfs(base: Path, overlays: Sequence[Path], out: Path) -> bytes:
+    """Return an initramfs for the tree's kernel; a later overlay wins; works in `out`."""
+    release, work = kernel_release(base), out / "work"
     work.mkdir()
     with mounted_tree([base], work) as tree:
-        copy_plain_files(overlay / "etc/initramfs-tools", tree.root / "etc/initramfs-tools")
+        for overlay in overlays:
+            copy_plain_files(overlay / OWN_FILES, tree.root / OWN_FILES)
         made = tree.root / INSIDE
         with enterable(tree.root):
             inside = ["chroot", str(tree.root), "mkinitramfs", "-o", f"/{INSIDE}", release]

@@ -69,6 +69,8 @@ def main() -> int:
     # what a library prints must not land between the events
     outlet = Outlet(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
+    # the modes of what is written must not be the operator's affair
+    os.umask(0o022)
     job = Job.from_json(json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:

@@ -12,8 +12,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TextIO
 
 from skerry_factory.command import build_environment
@@ -21,6 +23,11 @@ from skerry_factory.errors import FactoryError
 from skerry_factory.progress import Progress, Step
 
 UNSHARE = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc")
+UNSHARE_AS_ROOT = ("unshare", "--user", "/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
+"""newuidmap gives root no account that /etc/subuid does not name, so the map comes from here."""
+
+ALL_ACCOUNTS = "0 0 4294967295"
+POLL_SECONDS = 0.01
 UNSHARE_USER = ("--user", "--map-auto", "--map-root-user")
 
 
@@ -28,21 +35,54 @@ class BuildFailedError(FactoryError):
     """The worker reported an error; its message is complete."""
 
 
-def run_inside(job: Mapping[str, object], progress: Progress) -> Mapping[str, Any]:
-    """Run a job in namespaces of its own, show its steps, and return its result."""
-    command = [*UNSHARE, *(() if os.geteuid() == 0 else UNSHARE_USER)]
-    return converse([*command, sys.executable, "-m", "skerry_factory.inside"], job, progress)
+def run_inside(
+    job: Mapping[str, object],
+    progress: Progress,
+    *,
+    own_user_namespace: bool = False,
+    offline: bool = False,
+) -> Mapping[str, Any]:
+    """Run a job in namespaces of its own, show its steps, and return its result.
+
+    Root needs a user namespace only for what the kernel keeps by it (emulators); it then holds all
+    of the machine's accounts as they are. `offline` leaves the job no network at all.
+    """
+    worker = [sys.executable, "-m", "skerry_factory.inside"]
+    unshare = [*UNSHARE, *(["--net"] if offline else [])]
+    if os.geteuid() != 0:
+        return converse([*unshare, *UNSHARE_USER, *worker], job, progress)
+    if own_user_namespace:
+        return converse([*UNSHARE_AS_ROOT, *unshare, *worker], job, progress, map_accounts)
+    return converse([*unshare, *worker], job, progress)
+
+
+def map_accounts(worker: "subprocess.Popen[str]") -> None:
+    """Give the user namespace of UNSHARE_AS_ROOT all accounts, and let it go on."""
+    own = Path("/proc/self/ns/user").readlink()
+    process = Path("/proc", str(worker.pid))
+    while process.joinpath("ns/user").readlink() == own:
+        if worker.poll() is not None:
+            return
+        time.sleep(POLL_SECONDS)
+    for name in ("uid_map", "gid_map"):
+        (process / name).write_text(ALL_ACCOUNTS, "utf-8")
+    if worker.stdin is not None:
+        worker.stdin.write("go on\n")
 
 
 def converse(
-    command: Sequence[str], job: Mapping[str, object], progress: Progress
+    command: Sequence[str],
+    job: Mapping[str, object],
+    progress: Progress,
+    prepare: Callable[["subprocess.Popen[str]"], None] = lambda worker: None,
 ) -> Mapping[str, Any]:
-    """Start a worker, give it the job, show its steps; it ends before this returns."""
+    """Start a worker, prepare it, give it the job, show its steps; it ends before this returns."""
     worker = _start(command)
     talk: list[str] = []
     listener = threading.Thread(target=_collect, args=(worker.stderr, talk), daemon=True)
     listener.start()
     try:
+        prepare(worker)
         result = _listen(worker, job, progress)
     finally:
         # closing its standard input ends the worker wherever it is

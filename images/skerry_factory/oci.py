@@ -4,19 +4,21 @@
     manifest.json                     read by every Moby since 1.10
     blobs/sha256/<digest>             manifest, configuration, layers; each once
 
-Pure: the same image gives the same bytes. The image id, by which Moby's own store knows an image,
-is the sha256 of its configuration; containerd's store knows it by that of its manifest.
+The same image gives the same bytes, in memory or in a file. The image id, by which Moby's own store
+knows an image, is the sha256 of its configuration; containerd's store knows it by that of its
+manifest.
 """
 
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
-from skerry_factory.container_layer import Layer
+from skerry_factory.bundle import write_bundle
+from skerry_factory.container_layer import Layer, StoredLayer
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
@@ -32,7 +34,7 @@ class Image:
 
     ref: str
     arch: str
-    layers: Sequence[tuple[Layer, str]]
+    layers: Sequence[tuple[Layer | StoredLayer, str]]
     env: Mapping[str, str]
     entrypoint: Sequence[str] = ()
     user: str = ""
@@ -51,24 +53,40 @@ class Archive:
 
 def write_archive(image: Image) -> Archive:
     """Return the archive of an image."""
+    config, manifest = _config_and_manifest(image)
+    buffer = io.BytesIO()
+    write_bundle(_members(image, config, manifest), buffer)
+    return Archive(f"sha256:{_digest(config)}", f"sha256:{_digest(manifest)}", buffer.getvalue())
+
+
+def write_archive_file(image: Image, target: Path) -> None:
+    """Write the archive of an image into a file, which may be larger than the memory."""
+    members = _members(image, *_config_and_manifest(image))
+    with target.open("xb") as stream:
+        write_bundle(members, stream)
+
+
+def _config_and_manifest(image: Image) -> tuple[bytes, bytes]:
     config = _json(image_config(image))
+    layers = [_described(LAYER_TYPE, layer.digest, layer.size_bytes) for layer, _ in image.layers]
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": _descriptor(CONFIG_TYPE, config),
+        "layers": layers,
+    }
+    return config, _json(manifest)
+
+
+def _members(image: Image, config: bytes, manifest: bytes) -> dict[str, bytes | Path]:
     layers = {layer.digest: layer.data for layer, _ in image.layers}
-    manifest = _json(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": _descriptor(CONFIG_TYPE, config),
-            "layers": [_descriptor(LAYER_TYPE, layer.data) for layer, _ in image.layers],
-        }
-    )
     blobs = {_digest(config): config, _digest(manifest): manifest, **layers}
-    members = {
+    return {
         "index.json": _json(_index(image, manifest)),
         "manifest.json": _json(_docker_manifest(image, config)),
         "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
         **{_blob_path(digest): data for digest, data in blobs.items()},
     }
-    return Archive(f"sha256:{_digest(config)}", f"sha256:{_digest(manifest)}", _tar(members))
 
 
 def image_config(image: Image) -> dict[str, object]:
@@ -111,21 +129,11 @@ def _docker_manifest(image: Image, config: bytes) -> list[dict[str, object]]:
 
 
 def _descriptor(media_type: str, data: bytes) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": f"sha256:{_digest(data)}", "size": len(data)}
+    return _described(media_type, _digest(data), len(data))
 
 
-def _tar(members: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for folder in ("blobs", "blobs/sha256"):
-            info = tarfile.TarInfo(folder)
-            info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o755, SOURCE_DATE_EPOCH
-            archive.addfile(info)
-        for name in sorted(members):
-            info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = len(members[name]), 0o644, SOURCE_DATE_EPOCH
-            archive.addfile(info, io.BytesIO(members[name]))
-    return buffer.getvalue()
+def _described(media_type: str, digest: str, size_bytes: int) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size_bytes}
 
 
 def _json(value: object) -> bytes:

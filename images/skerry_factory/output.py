@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skerry_factory.cache import remove_tree
 
 BUILDING = ".building-"
+DEVICES = "devices"
+"""Folder beside the files of an image: devices that were stamped from it."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,12 @@ def publish(outputs: list[Output], manifest: Mapping[str, object], out: Path) ->
     temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
     temporary.replace(final)
     return final
+
+
+def read_manifest(file: Path) -> Mapping[str, Any] | None:
+    """Return a manifest, or None when there is none that can be read."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -5,7 +5,23 @@ from pathlib import Path
 
 def installed_packages(root: Path) -> list[dict[str, str]]:
     """Return name, version and arch of every installed package, by name."""
-    text = (root / "var/lib/dpkg/status").read_text("utf-8")
+    return packages_of_status((root / "var/lib/dpkg/status").read_text("utf-8"))
+
+
+def packages_of_status(text: str) -> list[dict[str, str]]:
+    """Return the same from the text of dpkg's file."""
+    return [
+        {
+            "name": fields["Package"],
+            "version": fields["Version"],
+            "arch": fields["Architecture"],
+        }
+        for fields in installed_paragraphs(text)
+    ]
+
+
+def installed_paragraphs(text: str) -> list[dict[str, str]]:
+    """Return the fields of one line of every installed package, by name."""
     found = []
     for paragraph in text.split("\n\n"):
         fields = dict(
@@ -14,11 +30,5 @@ def installed_packages(root: Path) -> list[dict[str, str]]:
             if ": " in line and not line.startswith(" ")
         )
         if fields.get("Status") == "install ok installed":
-            found.append(
-                {
-                    "name": fields["Package"],
-                    "version": fields["Version"],
-                    "arch": fields["Architecture"],
-                }
-            )
-    return sorted(found, key=lambda package: (package["name"], package["arch"]))
+            found.append(fields)
+    return sorted(found, key=lambda fields: (fields["Package"], fields["Architecture"]))

@@ -16,21 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from skerry_factory import __version__
-from skerry_factory.archive import TAR, write_tree
+from skerry_factory.architecture import architecture
+from skerry_factory.archive import write_archives
 from skerry_factory.bootstrap import Bootstrap, bootstrap, default_sources, plan_bootstrap
-from skerry_factory.cache import Cache, digest_of_file, digest_of_files, exclusive, key_of
+from skerry_factory.cache import Cache, digest_of_files, exclusive, key_of
 from skerry_factory.definition import Definition, load_definition
 from skerry_factory.disk import kernel_command_line, plan_partitions, write_disk
+from skerry_factory.emulator import register_emulator
 from skerry_factory.epoch import SOURCE_DATE_EPOCH
-from skerry_factory.finish import FinishedTree, finished_tree
+from skerry_factory.errors import FactoryError
+from skerry_factory.finish import finished_tree
 from skerry_factory.formats import Disk, write_formats
-from skerry_factory.initramfs import build_kernel_image
+from skerry_factory.initramfs import OWN_FILES, build_kernel_image
+from skerry_factory.inputs import StepInputs, remember
+from skerry_factory.installer import ISO, PXE, build_installer, installer_inputs
+from skerry_factory.lock import locked_mirror, read_lock
 from skerry_factory.output import Output, building_folder, publish
 from skerry_factory.packages import installed_packages
 from skerry_factory.parts import BuildParts, build_parts
 from skerry_factory.paths import Checkout
 from skerry_factory.progress import Reporter
-from skerry_factory.provision import RoleRun, paths_in_image, role_keys, run_roles
+from skerry_factory.provision import RoleRun, paths_in_image, role_inputs, run_roles
+from skerry_factory.resolving import asked_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Job:
     mirror: str | None
     refresh: bool
     inputs: str
+    lock: Path | None = None
 
     def to_json(self) -> dict[str, object]:
         return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
@@ -56,7 +64,16 @@ class Job:
             mirror=fields["mirror"],
             refresh=fields["refresh"],
             inputs=fields["inputs"],
+            lock=Path(fields["lock"]) if fields["lock"] else None,
         )
+
+
+@dataclass(frozen=True)
+class BootFiles:
+    """Folders of the kernel image and, if a format needs it, of the installer."""
+
+    kernel: Path
+    installer: Path | None
 
 
 def build_in_namespace(
@@ -84,28 +101,50 @@ def _build(
     end_programs: Callable[[], None],
 ) -> dict[str, object]:
     definition = load_definition(job.definition)
-    plan = plan_bootstrap(definition, checkout, job.mirror)
-    base_key = bootstrap_key(plan)
+    register_emulator(architecture(definition.arch))
+    mirror = _mirror(job, definition, cache, checkout)
+    plan = plan_bootstrap(definition, checkout, mirror)
+    base_step = bootstrap_inputs(plan)
+    base_key = base_step.key
+    kernel_step = kernel_inputs(definition, base_key)
     with ThreadPoolExecutor() as pool:
         base_made = pool.submit(_bootstrap, plan, base_key, cache, report, refresh=job.refresh)
-        parts_made = pool.submit(build_parts, definition, job.mirror, cache, checkout, report)
-        kernel_made = pool.submit(_kernel, definition, base_key, base_made, cache, report)
+        parts_made = pool.submit(build_parts, definition, mirror, cache, checkout, report)
+        kernel_made = pool.submit(_kernel, definition, kernel_step.key, base_made, cache, report)
         _wait_for_all([base_made, parts_made], end_programs)
         base, parts = base_made.result(), parts_made.result()
-        sources = sealed_sources(plan, definition, base, job.mirror)
-        run = plan_roles(definition, parts, sources, job.mirror)
-        keys = role_keys(run, base_key, checkout)
+        sources = sealed_sources(plan, definition, base, mirror)
+        run = plan_roles(
+            definition, parts.package_digest, parts.preload_digest, sources, job.mirror
+        )
+        role_steps = role_inputs(run, base_key, checkout)
+        keys = [step.key for step in role_steps]
         with report.step("roles", f"{len(run.roles)} roles") as step:
             layers = run_roles(run, keys, base, parts.folder, cache, checkout, step)
-        boot = kernel_made.result()
+        installer = _installer(definition, base_key, base, cache, report)
+        boot = BootFiles(kernel_made.result(), installer)
+    remember(cache, definition.id, [base_step, parts.package, kernel_step, *role_steps])
     inputs = {
         "all": job.inputs,
         "bootstrap": base_key,
-        "kernel": boot.name,
+        "kernel": boot.kernel.name,
         "roles": keys[-1],
         **parts.keys,
     }
     return _finish(job, definition, layers, boot, parts, sources, inputs, cache, report)
+
+
+def _mirror(job: Job, definition: Definition, cache: Cache, checkout: Checkout) -> str | None:
+    """Return where the packages come from; None is mmdebstrap's own choice."""
+    if job.lock is None:
+        return job.mirror
+    lock = read_lock(job.lock)
+    if lock.asked != asked_of(definition, checkout):
+        raise FactoryError(
+            f"{job.lock} was made for other packages than {definition.id} has now; "
+            f"run: skerry-factory lock {definition.id} --update"
+        )
+    return locked_mirror(lock, definition.suite, cache)
 
 
 def _wait_for_all(futures: Sequence["Future[Any]"], end_programs: Callable[[], None]) -> None:
@@ -118,10 +157,27 @@ def _wait_for_all(futures: Sequence["Future[Any]"], end_programs: Callable[[], N
             raise error
 
 
-def bootstrap_key(plan: Bootstrap) -> str:
-    """Return the key of the first layer; the release of the build host's tools is part of it."""
-    host = Path("/etc/os-release").read_text("utf-8")
-    return key_of(asdict(plan), SOURCE_DATE_EPOCH, host, _code("bootstrap"))
+def bootstrap_inputs(plan: Bootstrap) -> StepInputs:
+    """Return what goes into the first layer; the release of the build host's tools is among it."""
+    values = {
+        "definition and roles": asdict(plan),
+        "epoch": SOURCE_DATE_EPOCH,
+        "release of the build machine": Path("/etc/os-release").read_text("utf-8"),
+        "code of the factory": _code("bootstrap"),
+    }
+    return StepInputs("bootstrap", "bootstrap", values)
+
+
+def kernel_inputs(definition: Definition, base_key: str) -> StepInputs:
+    """Return what goes into the unified kernel image."""
+    own_files = [overlay / OWN_FILES for overlay in definition.overlays]
+    values = {
+        "bootstrap": base_key,
+        "kernel arguments": kernel_command_line(definition),
+        f"overlay/{OWN_FILES}": digest_of_files(own_files),
+        "code of the factory": _code("initramfs", "uki", "tree", "architecture"),
+    }
+    return StepInputs("kernel", "kernel", values)
 
 
 def sealed_sources(plan: Bootstrap, definition: Definition, base: Path, mirror: str | None) -> str:
@@ -132,7 +188,11 @@ def sealed_sources(plan: Bootstrap, definition: Definition, base: Path, mirror: 
 
 
 def plan_roles(
-    definition: Definition, parts: BuildParts, apt_sources: str, mirror: str | None
+    definition: Definition,
+    package_digest: str,
+    preload_digest: str,
+    apt_sources: str,
+    mirror: str | None,
 ) -> RoleRun:
     """Return what the playbook gets; docs: images/README.md."""
     variables: dict[str, object] = {
@@ -149,7 +209,7 @@ def plan_roles(
         **paths_in_image(),
         **definition.role_vars,
     }
-    inputs = {"runtime_package": parts.package_digest, "preload_folder": parts.preload_digest}
+    inputs = {"runtime_package": package_digest, "preload_folder": preload_digest}
     return RoleRun(definition.roles, variables, inputs)
 
 
@@ -167,12 +227,10 @@ def _bootstrap(plan: Bootstrap, key: str, cache: Cache, report: Reporter, *, ref
 
 
 def _kernel(
-    definition: Definition, base_key: str, base_made: "Future[Path]", cache: Cache, report: Reporter
+    definition: Definition, key: str, base_made: "Future[Path]", cache: Cache, report: Reporter
 ) -> Path:
     base = base_made.result()
     cmdline = kernel_command_line(definition)
-    own_files = definition.overlay / "etc/initramfs-tools"
-    key = key_of(base_key, cmdline, digest_of_files([own_files]), _code("initramfs", "uki", "tree"))
     with report.step("kernel", "initramfs, unified kernel image") as step:
         if cache.has("kernel", key):
             step.done_as("cached")
@@ -181,7 +239,28 @@ def _kernel(
         return cache.fetch(
             "kernel",
             key,
-            lambda folder: build_kernel_image(base, definition.overlay, cmdline, folder),
+            lambda folder: build_kernel_image(
+                base, architecture(definition.arch), definition.overlays, cmdline, folder
+            ),
+        )
+
+
+def _installer(
+    definition: Definition, base_key: str, base: Path, cache: Cache, report: Reporter
+) -> Path | None:
+    if {ISO, PXE}.isdisjoint(definition.formats):
+        return None
+    files = digest_of_files(installer_inputs(definition.overlays))
+    key = key_of(base_key, files, _code("initramfs", "uki", "tree", "architecture"))
+    with report.step("installer", "initramfs, unified kernel image") as step:
+        if cache.has("installer", key):
+            step.done_as("cached")
+            return cache.entry("installer", key)
+        arch = architecture(definition.arch)
+        return cache.fetch(
+            "installer",
+            key,
+            lambda folder: build_installer(base, arch, definition.overlays, folder),
         )
 
 
@@ -189,7 +268,7 @@ def _finish(
     job: Job,
     definition: Definition,
     layers: list[Path],
-    boot: Path,
+    boot: BootFiles,
     parts: BuildParts,
     apt_sources: str,
     inputs: Mapping[str, str],
@@ -202,24 +281,18 @@ def _finish(
             step.waits_for("the check that nothing unique or secret is left")
             with finished_tree(layers, work, definition, apt_sources) as tree:
                 step.waits_for("the file systems")
-                raw = write_disk(definition, tree, boot, building)
-                archives = _archives(definition, tree, building)
+                raw = write_disk(definition, tree, boot.kernel, building)
+                archives = write_archives(definition, tree, building)
                 packages = installed_packages(tree.root)
         with report.step("formats", ", ".join(definition.formats)) as step:
             step.waits_for("digests and conversion")
-            disk = Disk(raw, definition.id, plan_partitions(definition))
+            arch, parts_of_disk = architecture(definition.arch), plan_partitions(definition)
+            disk = Disk(raw, definition.id, parts_of_disk, arch, boot.installer)
             outputs = [*write_formats(disk, definition.formats), *archives]
             step.done_as(f"{len(packages)} packages, sha256 {outputs[0].sha256[:12]}…")
         manifest = _manifest(definition, parts, packages, outputs, inputs)
         publish(outputs, manifest, job.out)
     return {"packages": len(packages), "sha256": outputs[0].sha256}
-
-
-def _archives(definition: Definition, tree: FinishedTree, building: Path) -> list[Output]:
-    if TAR not in definition.formats:
-        return []
-    file = write_tree(tree, building / f"{definition.id}.{TAR}")
-    return [Output(file, TAR, digest_of_file(file))]
 
 
 def _manifest(

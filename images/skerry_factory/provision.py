@@ -16,6 +16,7 @@ from pathlib import Path
 from skerry_factory.cache import Cache, digest_of_files, key_of
 from skerry_factory.command import build_environment, run_command
 from skerry_factory.errors import FactoryError
+from skerry_factory.inputs import StepInputs
 from skerry_factory.paths import Checkout, package_data
 from skerry_factory.progress import StepReporter
 from skerry_factory.tree import BUILD_FILES, enterable, mounted_tree
@@ -34,20 +35,26 @@ class RoleRun:
     inputs: Mapping[str, str]
 
 
-def role_keys(run: RoleRun, base_key: str, checkout: Checkout) -> list[str]:
-    """Return the key of the layer after each role, in order."""
+def role_inputs(run: RoleRun, base_key: str, checkout: Checkout) -> list[StepInputs]:
+    """Return what goes into the layer after each role, in order."""
     playbook = (checkout.playbooks / PLAYBOOK).read_text("utf-8")
     everywhere = {name: value for name, value in run.variables.items() if name in playbook}
     wrapper = digest_of_files([package_data("chroot-wrapper"), package_data("callbacks")])
     key = key_of(base_key, playbook, wrapper, _resolved(everywhere, run.inputs))
-    keys = []
+    steps = []
     for role in run.roles:
         folder = checkout.roles / role
         text = _text_of(folder)
         seen = {name: value for name, value in run.variables.items() if name in text}
-        key = key_of(key, role, digest_of_files([folder]), _resolved(seen, run.inputs))
-        keys.append(key)
-    return keys
+        values = {
+            "what came before": key,
+            "role": role,
+            f"files of roles/{role}": digest_of_files([folder]),
+            "variables": _resolved(seen, run.inputs),
+        }
+        steps.append(StepInputs(STEP, f"roles/{role}", values))
+        key = steps[-1].key
+    return steps
 
 
 def run_roles(
@@ -59,7 +66,10 @@ def run_roles(
     checkout: Checkout,
     step: StepReporter,
 ) -> list[Path]:
-    """Return the layers of the tree after all roles, lowest first; runs what is not cached."""
+    """Return the layers of the tree after all roles, lowest first; runs what is not cached.
+
+    Roles that ended before one failed stay cached: the next build goes on behind them.
+    """
     done = _cached_roles(keys, cache)
     below = layers_of(keys[done - 1], cache) if done else []
     if done == len(run.roles):
@@ -69,9 +79,13 @@ def run_roles(
     snapshots = work / "snapshots"
     snapshots.mkdir()
     waiting = run.roles[done:]
-    with mounted_tree([base, *below], work) as tree, enterable(tree.root, build_files):
-        variables = {**run.variables, "image_roles": list(waiting)}
-        _play(variables, tree.root, tree.upper, snapshots, checkout, step)
+    try:
+        with mounted_tree([base, *below], work) as tree, enterable(tree.root, build_files):
+            variables = {**run.variables, "image_roles": list(waiting)}
+            _play(variables, tree.root, tree.upper, snapshots, checkout, step)
+    except FactoryError:
+        _store_ended(waiting, keys[done:], snapshots, below, cache)
+        raise
     (work / "upper").rename(snapshots / waiting[-1])
     for role, key in zip(waiting, keys[done:], strict=True):
         if not (snapshots / role).is_dir():
@@ -94,6 +108,20 @@ def layers_of(key: str, cache: Cache) -> list[Path]:
     entry = cache.entry(STEP, key)
     below = json.loads((entry / "below.json").read_text("utf-8"))
     return [*(cache.root / name for name in below), entry / "upper"]
+
+
+def _store_ended(
+    roles: Sequence[str],
+    keys: Sequence[str],
+    snapshots: Path,
+    below: Sequence[Path],
+    cache: Cache,
+) -> None:
+    """Keep what the roles before the failing one made; a snapshot is taken when the next begins."""
+    for role, key in zip(roles, keys, strict=True):
+        if not (snapshots / role).is_dir():
+            return
+        _store(key, snapshots / role, below, cache)
 
 
 def _store(key: str, upper: Path, below: Sequence[Path], cache: Cache) -> None:

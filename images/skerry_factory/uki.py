@@ -40,7 +40,7 @@ def build_uki(stub: bytes, sections: Mapping[str, bytes], epoch: int) -> bytes:
     if table_end > first_raw:
         raise FactoryError(
             f"the EFI stub has no room for {len(SECTION_ORDER)} more section headers; "
-            "expected systemd's linuxx64.efi.stub"
+            "expected systemd's stub of the architecture"
         )
     for index, name in enumerate(SECTION_ORDER):
         data = sections[name]
@@ -84,15 +84,19 @@ def read_sections(image: bytes) -> dict[str, bytes]:
 
 def _parse(image: bytes) -> _Header:
     if image[:2] != b"MZ":
-        raise FactoryError("the EFI stub is not a PE file; expected systemd's linuxx64.efi.stub")
+        raise FactoryError(
+            "the EFI stub is not a PE file; expected systemd's stub of the architecture"
+        )
     (pe,) = struct.unpack_from("<I", image, 0x3C)
     if image[pe : pe + 4] != b"PE\0\0":
-        raise FactoryError("the EFI stub has no PE header; expected systemd's linuxx64.efi.stub")
+        raise FactoryError(
+            "the EFI stub has no PE header; expected systemd's stub of the architecture"
+        )
     coff = pe + 4
     count, optional_bytes = struct.unpack_from("<H12xH", image, coff + 2)
     optional = coff + 20
     if struct.unpack_from("<H", image, optional) != (0x20B,):
-        raise FactoryError("the EFI stub is not PE32+; expected systemd's linuxx64.efi.stub")
+        raise FactoryError("the EFI stub is not PE32+; expected systemd's stub of the architecture")
     section_alignment, file_alignment = struct.unpack_from("<II", image, optional + 32)
     sections = optional + optional_bytes
     return _Header(coff, optional, sections, count, section_alignment, file_alignment)

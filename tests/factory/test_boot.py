@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
 from fakes import qemu
+from skerry_factory.architecture import AMD64, ARM64, Architecture
 from skerry_factory.boot import Machine
 from skerry_factory.errors import FactoryError, MachineError
-from skerry_factory.qemu import Files, Hardware, kvm_is_usable, qemu_command
+from skerry_factory.gpt import Partition, write_table
+from skerry_factory.qemu import Files, Hardware, architecture_of, kvm_is_usable, qemu_command
 
 
 @pytest.fixture
@@ -102,6 +105,7 @@ def test_a_machine_that_ends_by_itself(disk: Path, tmp_path: Path) -> None:
 KILLED_IN_THE_MIDDLE = """
 import os, signal, sys
 from pathlib import Path
+from skerry_factory.architecture import AMD64, ARM64, Architecture
 from skerry_factory.boot import Machine
 with Machine(Path(sys.argv[1])) as machine:
     tasks = Path("/proc/self/task").glob("*/children")
@@ -172,9 +176,32 @@ def test_the_command_line_has_tpm_uefi_and_loopback_only(tmp_path: Path) -> None
     names = ("disk", "variables", "console", "qmp", "tpm", "tpm.sock")
     disk, variables, console, qmp, state, sock = (tmp_path / name for name in names)
     files = Files(disk, "qcow2", variables, console, qmp, state, sock)
-    line = " ".join(qemu_command(Hardware(), files, 2222, kvm=False))
+    line = " ".join(qemu_command(Hardware(), AMD64, files, 2222, kvm=False))
     assert "hostfwd=tcp:127.0.0.1:2222-:22" in line
     assert "if=pflash,format=raw,readonly=on" in line
     assert "-device tpm-crb,tpmdev=tpm" in line
     assert "-accel tcg" in line
-    assert "kvm" in " ".join(qemu_command(Hardware(tpm=False), files, 2222, kvm=True))
+    assert "kvm" in " ".join(qemu_command(Hardware(tpm=False), AMD64, files, 2222, kvm=True))
+
+
+def test_another_architecture_is_emulated(tmp_path: Path) -> None:
+    """A machine of 64-bit ARM has its own program and devices, and KVM only among its like."""
+    names = ("disk", "variables", "console", "qmp", "tpm", "tpm.sock")
+    disk, variables, console, qmp, state, sock = (tmp_path / name for name in names)
+    files = Files(disk, "qcow2", variables, console, qmp, state, sock)
+    line = " ".join(qemu_command(Hardware(), ARM64, files, 2222, kvm=ARM64.is_foreign))
+    assert line.startswith("qemu-system-aarch64 ")
+    assert "-device tpm-tis-device,tpmdev=tpm" in line
+    assert "-accel tcg" in line
+
+
+@pytest.mark.parametrize("kind", [AMD64, ARM64], ids=lambda one: one.name)
+def test_a_disk_tells_what_it_is_for(tmp_path: Path, kind: Architecture) -> None:
+    """The type of the root partition names the architecture, in every format that QEMU reads."""
+    raw, other = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
+    raw.write_bytes(bytes(8 << 20))
+    root = Partition("root-a", "ROOT", kind.root_type, uuid.uuid4(), 1 << 20, 4 << 20)
+    write_table(raw, uuid.uuid4(), [root])
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(other)]
+    subprocess.run(command, check=True)
+    assert (architecture_of(raw), architecture_of(other)) == (kind, kind)

@@ -18,8 +18,26 @@ def test_version_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["assemble"], ["build"], ["stamp", "x", "--name", "n"], ["boot", "x", "--until", "never"]],
-    ids=["no verb", "unknown verb", "no id", "no config", "unknown state"],
+    [
+        [],
+        ["assemble"],
+        ["build"],
+        ["stamp", "x", "--name", "n"],
+        ["stamp", "x", "--fleet", "f"],
+        ["stamp", "--fleet", "f", "--format", "raw"],
+        ["stamp", "x", "--name", "n", "--config", "c", "--labels", "l"],
+        ["boot", "x", "--until", "never"],
+    ],
+    ids=[
+        "no verb",
+        "unknown verb",
+        "no id",
+        "no config",
+        "device and fleet",
+        "format and fleet",
+        "labels of one device",
+        "unknown state",
+    ],
 )
 def test_usage_errors_end_with_2(arguments: list[str]) -> None:
     """What the parser refuses is status 2."""

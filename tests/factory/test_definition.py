@@ -105,3 +105,71 @@ def test_an_unknown_definition_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "images/linux/box/image.toml").write_text(GOOD)
     with pytest.raises(FactoryError, match="expected one of box"):
         find_definition("windows", Checkout(tmp_path))
+
+
+def extending(folder: Path, name: str, text: str) -> Path:
+    """Write one more definition beside `box`."""
+    (folder / name).mkdir()
+    file = folder / name / "image.toml"
+    file.write_text(text)
+    return file
+
+
+def refusal(file: Path) -> list[str]:
+    with pytest.raises(DefinitionError) as refused:
+        load_definition(file)
+    return [problem.removeprefix(f"{file.parents[1]}/") for problem in refused.value.problems]
+
+
+def test_a_variant_says_only_what_differs(tmp_path: Path) -> None:
+    """Tables are merged, other values replaced; the overlay of what is extended comes first."""
+    below = write(tmp_path, GOOD.replace("linux-image-amd64", "linux-image-{arch}"))
+    variant = 'extends = "box"\n[image]\nid = "arm"\narch = "arm64"\n[system]\nusers = []\n'
+    found = load_definition(extending(tmp_path, "arm", variant))
+    assert (found.id, found.suite, found.users) == ("arm", "trixie", ())
+    assert found.packages == ("linux-image-arm64",)
+    assert found.overlays == (below.parent / "overlay", tmp_path / "arm/overlay")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'extends = "bx"',
+            "arm/image.toml:1:11: extends: 'bx' is no definition; "
+            "expected the id of a definition in {}; did you mean 'box'?",
+        ),
+        ("extends = 3", "arm/image.toml:1:11: extends: 3 is no definition"),
+        (
+            'extends = "arm"',
+            "arm/image.toml:1:11: extends: arm → arm goes in a circle; "
+            "expected a definition that ends the chain",
+        ),
+        ('extends = "box"\n[image]\nid = "arm"\narch = "vax"', "arm/image.toml:4:8: image.arch: "),
+        ('extends = "box"\n[image]\narch = "arm64"', "arm/image.toml:2:2: image.id: missing"),
+        ('extends = "box"\n[image]\nid = "arm"\n[disk]\nsize = "1GiB"', "arm/image.toml:5:8: disk"),
+    ],
+    ids=["unknown", "no name", "itself", "wrong value", "id is not taken over", "too small"],
+)
+def test_a_mistake_in_a_variant_is_located(tmp_path: Path, text: str, expected: str) -> None:
+    """What a variant gets wrong stands in the variant's own file."""
+    write(tmp_path, GOOD)
+    (problem,) = refusal(extending(tmp_path, "arm", text))
+    assert problem.startswith(expected.format(tmp_path))
+
+
+def test_a_mistake_below_a_variant_is_located_there(tmp_path: Path) -> None:
+    """What the variant takes over is wrong where it is written."""
+    write(tmp_path, GOOD.replace('"seal"', '"Seal"'))
+    (problem,) = refusal(extending(tmp_path, "arm", 'extends = "box"\n[image]\nid = "arm"'))
+    assert problem.startswith("box/image.toml:11:16: roles.run[1]: 'Seal' does not fit")
+
+
+def test_a_circle_of_three_is_refused(tmp_path: Path) -> None:
+    """The way of the circle is told at the definition that closes it."""
+    write(tmp_path, 'extends = "two"')
+    extending(tmp_path, "two", 'extends = "one"')
+    (problem,) = refusal(extending(tmp_path, "one", 'extends = "box"'))
+    assert problem.startswith(
+        "two/image.toml:1:11: extends: one → box → two → one goes in a circle"
+    )

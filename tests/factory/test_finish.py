@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_factory.finish import other_sources, scrub, split
+from skerry_factory.finish import enable_networkd, other_sources, scrub, split
 from skerry_factory.tree import copy_plain_files
 
 
@@ -77,3 +77,11 @@ def test_plain_files_belong_to_root_with_plain_modes(tmp_path: Path) -> None:
     assert (target / "etc/new/file").read_text() == "new"
     assert str((target / "etc/link").readlink()) == "/usr/lib/x"
     assert (target / "etc/new/file").stat().st_uid == os.geteuid()
+
+
+def test_fixed_addresses_need_networkd(tmp_path: Path) -> None:
+    """The service is started with the system, once."""
+    for _ in range(2):
+        enable_networkd(tmp_path)
+    link = tmp_path / "etc/systemd/system/multi-user.target.wants/systemd-networkd.service"
+    assert str(link.readlink()) == "/usr/lib/systemd/system/systemd-networkd.service"

@@ -48,13 +48,15 @@ def disk(tmp_path: Path) -> Disk:
 
 def test_every_format_is_made_and_is_the_same_twice(disk: Disk) -> None:
     """The raw disk comes first; what was random in a format follows from the definition's id."""
-    first = write_formats(disk, ("raw", *WRITERS))
+    # a Vagrant box needs a seed partition: test_vagrant.py
+    formats = ("raw", *(name for name in WRITERS if name != "vagrant"))
+    first = write_formats(disk, formats)
     assert first[0].path == disk.path
     names = [output.path.name for output in first]
     assert names == ["box.raw", "box.qcow2", "box.vhdx", "box.vmdk", "box.raw.zst", "box.bmap"]
     for output in first[1:]:
         output.path.unlink()
-    assert write_formats(disk, ("raw", *WRITERS)) == first
+    assert write_formats(disk, formats) == first
     assert [output.format for output in write_formats(disk, ("raw",))] == ["raw"]
 
 

@@ -6,10 +6,14 @@ locked passwords, empty machine-id, links. Planted secrets are made up; none is 
 
 import base64
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from harness.archives import write_archive
+from harness.secrets_corpus import SECRETS
+from skerry_factory.errors import FactoryError
 from skerry_factory.hygiene import entropy_bits, find_leaks
 
 RANDOM = random.Random(7)  # noqa: S311 - made-up secrets must be the same in every run
@@ -90,6 +94,11 @@ LEAKS = {
 """What must be found: path and content."""
 
 CLEAN = {
+    "etc/iscsi/initiatorname.iscsi": "GenerateName=yes\n",
+    "etc/snmp/snmpd.conf": "#createUser admin SHA secretword AES\n",
+    "etc/mysql/my.cnf": "[client]\n# password = x\n",
+    "etc/ppp/chap-secrets": "# client server secret addresses\n",
+    "etc/ssl/certs/root.der": "0\x82\x03\x00" + "0\x82\x02\x00\xa0\x03\x02\x01\x02",
     "etc/machine-id": "",
     "etc/hostname": "",
     "etc/shadow": "root:*:19000:0:99999:7:::\ntech:!:19000::::::\ndaemon:!*:19000::::::\n",
@@ -115,17 +124,35 @@ CLEAN = {
 }
 
 
-def plant(root: Path, files: dict[str, str]) -> Path:
+ARCHIVE = "usr/lib/skerry/images/app.tar"
+CLEAN_LAYER = {
+    "etc/machine-id": "",
+    "etc/hostname": "build-host\n",
+    "etc/shadow": "root:*:19000:0:99999:7:::\n",
+    "root/.bashrc": "x",
+    "tmp/left": "x",
+    "usr/lib/python3/dist-packages/pem.py": 'BEGIN = b"-----BEGIN PRIVATE KEY-----"\n',
+}
+
+
+def places(findings: list[str], parts: int = 1) -> list[str]:
+    """Return what findings say before their reason."""
+    return [": ".join(finding.split(": ")[:parts]) for finding in findings]
+
+
+def plant(root: Path, files: Mapping[str, str | bytes]) -> Path:
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, "latin-1")
+        octets = content.encode("latin-1") if isinstance(content, str) else content
+        path.write_bytes(octets)
     return root
 
 
 def test_enough_leaks_are_tried() -> None:
-    """The corpus has well over thirty different leaks."""
+    """There are more than fifty leaks, and more than fifty kinds of secrets."""
     assert len(LEAKS) >= 50
+    assert len(SECRETS) >= 50
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -134,6 +161,49 @@ def test_a_planted_leak_is_found(tmp_path: Path, name: str) -> None:
     root = plant(tmp_path, {**CLEAN, name: LEAKS[name]})
     found = find_leaks(root)
     assert [finding.partition(": ")[0] for finding in found] == [name]
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_a_planted_secret_is_found(tmp_path: Path, kind: str) -> None:
+    """Each kind of secret is found in a tree, once, at its path."""
+    name, content = SECRETS[kind]
+    assert places(find_leaks(plant(tmp_path, {name: content}))) == [name]
+
+
+@pytest.mark.parametrize("packing", ["", "gz", "zst"])
+def test_planted_secrets_are_found_in_containers(tmp_path: Path, packing: str) -> None:
+    """Each kind of secret is found in the layers of a container image that the tree carries."""
+    layers = [dict([content]) for content in SECRETS.values()]
+    tree = tmp_path / "tree"
+    write_archive(tree / ARCHIVE, layers, packing=packing)
+    found = [place.removeprefix(f"{ARCHIVE}: ") for place in places(find_leaks(tree), 2)]
+    assert sorted(set(found)) == sorted({name for name, _ in SECRETS.values()})
+
+
+@pytest.mark.parametrize(
+    "environment",
+    ["API_TOKEN=" + noise(32), "DB=postgres://app:plantfloor@db.example/x", "K=ghp_" + "a1B2" * 9],
+    ids=["by name", "address", "by form"],
+)
+def test_secrets_in_the_settings_of_a_container_are_found(tmp_path: Path, environment: str) -> None:
+    """What an image's environment holds everybody who has the image holds."""
+    write_archive(tmp_path / ARCHIVE, [CLEAN_LAYER], environment=[environment])
+    assert places(find_leaks(tmp_path), 2) == [f"{ARCHIVE}: configuration"]
+
+
+def test_a_clean_container_has_no_findings(tmp_path: Path) -> None:
+    """What a package brings into a container, and its plain settings, are no leaks."""
+    write_archive(tmp_path / ARCHIVE, [CLEAN_LAYER], environment=["PATH=/usr/bin", "LANG=C"])
+    assert find_leaks(tmp_path) == []
+
+
+def test_an_archive_that_cannot_be_read_is_no_clean_one(tmp_path: Path) -> None:
+    """What cannot be looked into fails the search."""
+    file = tmp_path / ARCHIVE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x" * 2000)
+    with pytest.raises(FactoryError, match="no container image"):
+        find_leaks(tmp_path)
 
 
 def test_a_clean_tree_has_no_findings(tmp_path: Path) -> None:

@@ -11,13 +11,11 @@ from skerry_factory.bootstrap import plan_bootstrap
 from skerry_factory.build import build_image, digest_of_inputs
 from skerry_factory.cache import key_of
 from skerry_factory.definition import Definition, find_definition
-from skerry_factory.parts import BuildParts
 from skerry_factory.paths import Checkout
-from skerry_factory.pipeline import Job, bootstrap_key, plan_roles, sealed_sources
+from skerry_factory.pipeline import Job, bootstrap_inputs, plan_roles, sealed_sources
 from skerry_factory.progress import Progress
 
 CHECKOUT = Checkout.of_package()
-PARTS = BuildParts(Path("/parts"), (), "package digest", "preload digest", {})
 
 
 @pytest.fixture
@@ -37,14 +35,14 @@ def test_the_playbook_gets_what_is_promised(definition: Definition) -> None:
     table = page.partition("## What the build passes")[2].partition("\n## ")[0]
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     promised = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
-    run = plan_roles(definition, PARTS, "deb x", None)
+    run = plan_roles(definition, "package digest", "preload digest", "deb x", None)
     passed = {*run.variables, "image_roles"} - set(definition.role_vars)
     assert passed == promised
 
 
 def test_files_behind_variables_are_inputs(definition: Definition) -> None:
     """A changed package or container runs the roles that install it again."""
-    run = plan_roles(definition, PARTS, "deb x", None)
+    run = plan_roles(definition, "package digest", "preload digest", "deb x", None)
     assert run.inputs == {"runtime_package": "package digest", "preload_folder": "preload digest"}
 
 
@@ -61,8 +59,8 @@ def test_the_mirror_is_part_of_the_first_layer(definition: Definition) -> None:
     """Packages from elsewhere are another layer; the same plan is the same."""
     plan = plan_bootstrap(definition, CHECKOUT, None)
     other = plan_bootstrap(definition, CHECKOUT, "http://site.example/")
-    assert bootstrap_key(plan) == bootstrap_key(plan)
-    assert bootstrap_key(plan) != bootstrap_key(other)
+    assert bootstrap_inputs(plan).key == bootstrap_inputs(plan).key
+    assert bootstrap_inputs(plan).key != bootstrap_inputs(other).key
 
 
 def prepare(definition: Definition, out: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skerry_factory.paths import Checkout
-from skerry_factory.provision import RoleRun, role_keys
+from skerry_factory.provision import RoleRun, role_inputs
 
 ROLES = ("base", "runtime", "seal")
 FILES = {
@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def keys(checkout: Checkout, base: str = "b", package: str = "p", **changed: object) -> list[str]:
     run = RoleRun(ROLES, {**VARIABLES, **changed}, {"runtime_package": package})
-    return role_keys(run, base, checkout)
+    return [step.key for step in role_inputs(run, base, checkout)]
 
 
 def rerun(before: list[str], after: list[str]) -> list[str]:

@@ -6,57 +6,23 @@ The image is a small one: a disk with the partitions of a real one and an empty 
 import hashlib
 import json
 import subprocess
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.small_image import MIB, OFFSET, SIZE, files_of_fat, files_on, make_small_image, publish
 from skerry_factory.errors import DefinitionError, FactoryError
-from skerry_factory.filesystems import copy_sparse, make_fat, make_sparse
-from skerry_factory.gpt import TYPE_LINUX, Partition, read_table, write_table
+from skerry_factory.gpt import read_table
 from skerry_factory.stamp import Seed, remove_device, seed_files, stamp
 
-MIB = 1 << 20
-OFFSET, SIZE = 8 * MIB, 64 * MIB
 CONFIG = '[provisioning]\nsource = "standalone"\n'
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    folder = tmp_path / "box"
-    folder.mkdir()
-    raw = folder / "box.raw"
-    make_sparse(raw, 80 * MIB)
-    (tmp_path / "empty").mkdir()
-    seed = tmp_path / "seed.img"
-    make_fat(
-        seed, tmp_path / "empty", size_bytes=SIZE, bits=16, label="SKERRY-SEED", own="1234abcd"
-    )
-    copy_sparse(seed, raw, OFFSET)
-    own = uuid.UUID(int=7)
-    write_table(raw, own, [Partition("seed", "SKERRY-SEED", TYPE_LINUX, own, OFFSET, SIZE)])
-    publish(folder, raw)
-    return folder
-
-
-def publish(folder: Path, raw: Path) -> None:
-    """Convert the disk and write the manifest, as a build does."""
-    qcow2 = raw.with_suffix(".qcow2")
-    qcow2.unlink(missing_ok=True)
-    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, qcow2], check=True)
-    partition = {"name": "seed", "offset_bytes": OFFSET, "size_bytes": SIZE}
-    outputs = [
-        {
-            "file": p.name,
-            "format": p.suffix[1:],
-            "sha256": hashlib.sha256(p.read_bytes()).hexdigest(),
-        }
-        for p in (raw, qcow2)
-    ]
-    manifest = {"id": "box", "partitions": [partition], "outputs": outputs}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return make_small_image(tmp_path)
 
 
 @pytest.fixture
@@ -65,18 +31,6 @@ def seed(tmp_path: Path) -> Seed:
     config.write_text(CONFIG)
     key.write_text("ssh-ed25519 AAAA tech@site\n")
     return Seed("pump-7", config, [key])
-
-
-def files_on(disk: Path, folder: Path) -> dict[str, bytes]:
-    """Return what is on the seed partition of a disk."""
-    raw = folder / "whole.raw"
-    subprocess.run(["qemu-img", "convert", "-O", "raw", disk, raw], check=True)
-    place = f"{raw}@@{OFFSET}"
-    listed = subprocess.check_output(["mdir", "-/", "-b", "-i", place, "::"], text=True)
-    names = [line.removeprefix("::/") for line in listed.split("\n") if line and line[-1] != "/"]
-    read = {n: subprocess.check_output(["mtype", "-i", place, f"::/{n}"]) for n in names}
-    raw.unlink()
-    return read
 
 
 @pytest.mark.parametrize("disk_format", ["qcow2", "raw"])
@@ -92,7 +46,16 @@ def test_the_seed_is_on_the_disk(image: Path, seed: Seed, tmp_path: Path, disk_f
         for name, data in found.items()
         if name != "manifest.json"
     }
+    assert device.disk.stat().st_mode & 0o777 == 0o600
     assert device.seed_digest == hashlib.sha256(found["manifest.json"]).hexdigest()
+
+
+def test_a_seed_alone_is_for_a_stick(image: Path, seed: Seed) -> None:
+    """A seed without a disk is a file system as large as the partition, with the same files."""
+    stick = stamp(image, seed, disk_format="seed").disk
+    assert stick.name == "pump-7.seed.img"
+    assert stick.stat().st_size == SIZE
+    assert files_of_fat(stick) == seed_files(seed)
 
 
 def test_secrets_and_networks_are_carried(image: Path, seed: Seed, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is in an image, read without mounting it and without root."""

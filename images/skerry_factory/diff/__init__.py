@@ -1,0 +1,1 @@
+"""The difference of two images: what changed, and first of all what matters to security."""
