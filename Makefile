@@ -15,7 +15,7 @@ demo: setup
 
 test: setup
 	@$(HARNESS).lint
-	@SKERRY_COUNTS=reduced $(BIN)/pytest -m "$(ALL_TIERS)"
+	@SKERRY_COUNTS=reduced $(BIN)/pytest -m "$(ALL_TIERS) and not soak"
 
 soak: setup
 	@SKERRY_COUNTS=full $(BIN)/pytest -m "$(ALL_TIERS)"

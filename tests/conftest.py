@@ -5,11 +5,12 @@ Also a record of the repeats that were run, for `bench/results/counts.json`.
 
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.softhsm import SoftHsm
 from harness.tiers import TIMEOUT_SECONDS, Counts, Durations, tier_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +73,24 @@ def _log_as_it_was() -> Generator[None]:
 @pytest.fixture(scope="session")
 def counts(pytestconfig: pytest.Config) -> Counts:
     return pytestconfig.stash[COUNTS]
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
+    """Tokens in software: those that are there when this process first uses one, and no others.
+
+    `Skerry` for new keys of keyd, `Foreign` with others' keys, `Closed` never opened, `Release` for
+    images.
+    """
+    before = os.environ.get("SOFTHSM2_CONF")
+    tokens = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    for label in ("Skerry", "Foreign", "Closed", "Release"):
+        tokens.token(label)
+    yield tokens
+    if before is None:
+        os.environ.pop("SOFTHSM2_CONF", None)
+    else:
+        os.environ["SOFTHSM2_CONF"] = before
 
 
 def pytest_terminal_summary(

@@ -4,7 +4,6 @@ config.toml is all that says so: edged makes the identities, the agent starts hu
 the module is the stock SDK, which finds everything in the environment that it is given.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness import sdk
 from harness.edged import House, until
-from harness.engine import IMAGE, Moby, missing_prerequisite, moby
+from harness.engine import Moby, missing_prerequisite, moby
+from harness.sdk_module import acknowledged, module_toml, said
 from skerry.config.build import build
 from skerry.config.deployment import deployment
 from skerry.config.document import read
@@ -24,7 +23,6 @@ from skerry_lab.server import Lab, LabSettings
 
 pytestmark = pytest.mark.engine
 
-SCRIPTS = Path(__file__).parents[1] / "lab/sdk"
 NETWORK = "azure-iot-edge"
 STEP_SECONDS = 60
 CONFIG = """
@@ -50,15 +48,7 @@ image = "{hub}"
 createOptions = {{}}
 [hub.routes]
 up = "FROM /messages/* INTO $upstream"
-[modules.sensor]
-image = "{machine}"
-imagePullPolicy = "never"
-[modules.sensor.createOptions]
-Cmd = ["{python}", "-W", "ignore", "/scripts/edge_module.py"]
-StopSignal = "SIGKILL"
-[modules.sensor.createOptions.HostConfig]
-Binds = ["/usr:/usr:ro", "{sdk}:{sdk}:ro", "{scripts}:/scripts:ro"]
-"""
+{module}"""
 
 
 @dataclass
@@ -71,12 +61,11 @@ class Site:
 
     def said(self) -> list[Any]:
         """Return what the module said."""
-        text = self.engine.api.logs("sensor", stdout=True, stderr=False).decode()
-        return [json.loads(line) for line in text.splitlines()]
+        return said(self.engine)
 
     def acknowledged(self) -> list[int]:
         """Return the numbers that the module need not send again."""
-        return [one for one in self.said() if isinstance(one, int)]
+        return acknowledged(self.engine)
 
     def arrived(self) -> list[int]:
         """Return the numbers that the cloud has."""
@@ -133,10 +122,7 @@ def start(house: House, lab: Lab, folder: Path) -> None:
         mqtt_port=lab.mqtt_port,
         agent=image_ref("agent"),
         hub=image_ref("hub"),
-        machine=IMAGE,
-        python=sdk.python(),
-        sdk=sdk.python().parents[1],
-        scripts=SCRIPTS,
+        module=module_toml(),
     )
     manifest = deployment(build(read(config.encode(), "config.toml").tables, "1"))
     house.configure(config, manifest)

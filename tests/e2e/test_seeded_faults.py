@@ -1,10 +1,12 @@
-"""Faults on a booted appliance: `skerry check` names them, and says nothing where all is well.
+"""What happens to a booted appliance: faults, which `skerry check` names, and another package.
 
 The appliance is the built image's tree with Moby inside (decision 0147).
 """
 
 import io
 import json
+import re
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.faults import FAULTS, Fault, material, named, planted
-from harness.site import CONFIG, Site, bad_of, running_site
+from harness.image import shared_image
+from harness.site import CONFIG, PLANTED, Site, bad_of, running_site
 from harness.tiers import Counts
 from skerry.check.discover import all_checks
+from skerry_factory.deb import build_deb
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(2700)]
 
@@ -110,13 +114,75 @@ def test_a_support_bundle_of_a_booted_appliance(site: Site, tmp_path: Path) -> N
         names = set(bundle.namelist())
         manifest = json.loads(bundle.read("manifest.json"))
         check = json.loads(bundle.read("check.json"))
-        assert not any(key in bundle.read(name) for name in names)
+        for secret in (key, PLANTED.encode()):
+            assert not any(secret in bundle.read(name) for name in names)
     wanted = {"logs/edgeAgent_log.txt", "logs/sample-sensor_log.txt", "logs/docker.txt"}
     wanted |= {"inspect/edgeAgent.json", "network/azure-iot-edge.json"}
     assert wanted <= names, names
     assert not {name for name in names if name.endswith("_err")}, manifest
     assert bad_of(check) == {}
     assert len(data) < 20 << 20
+
+
+def packages(folder: Path) -> dict[str, Path]:
+    """Return the package of this checkout, and the same under a later version."""
+    present = build_deb(shared_image().read_manifest()["suite"], folder)
+    tree, later = folder / "tree", folder / "later.deb"
+    subprocess.run(["dpkg-deb", "-R", present, tree], check=True)
+    control = (tree / "DEBIAN/control").read_text()
+    (tree / "DEBIAN/control").write_text(re.sub(r"(?m)^(Version: .*)$", r"\1.later", control))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, later], check=True)
+    return {"present.deb": present, "later.deb": later}
+
+
+def test_a_secret_is_where_its_module_reads_it_and_nowhere_else(site: Site) -> None:
+    """Sealed under real units: in the clear on a tmpfs, in no file of a disk, in no log."""
+    # another test may have had the module made anew just now
+    site.device.wait_for("sh", "-c", "skerry logs sample-sensor | grep -q reading", seconds=90)
+    site.await_health()
+    read = "docker exec sample-sensor python3 -c \"print(open('/run/secrets/site-key').read())\""
+    assert site.sh(read).strip() == PLANTED
+    assert site.sh("findmnt --noheadings --output FSTYPE --target /run/skerry-edged").split() == [
+        "tmpfs"
+    ]
+    # the test itself has brought it, in config.toml as it was before it was applied
+    looked = "/etc /var/lib/skerry /var/lib/docker/containers /var/log /run/log"
+    assert site.sh(f"grep -rlF '{PLANTED}' {looked} || true") == ""
+    told = site.sh("journalctl --no-pager; docker inspect sample-sensor; skerry secret list")
+    assert PLANTED not in told
+    assert "site-key  config.toml  keyd       sample-sensor" in told
+
+
+def test_another_package_leaves_the_modules_running(site: Site, tmp_path: Path) -> None:
+    """Upgrade, a power cut between its two halves, and the way back: services anew, modules not."""
+    containers = "docker inspect --format '{{.Id}} {{.State.StartedAt}}' edgeAgent sample-sensor"
+    edged = "systemctl show --property MainPID --value skerry-edged.service"
+    version = "dpkg-query --show --showformat '${Version} ${Status}' skerry"
+    for name, path in packages(tmp_path).items():
+        copy = Path(f"/proc/{site.device.leader}/root/root/{name}")
+        copy.write_bytes(path.read_bytes())
+    site.device.wait_for("sh", "-c", "skerry logs sample-sensor | grep -q reading", seconds=90)
+    site.await_health()
+    given = f"printf %s '{PLANTED}, again' | skerry secret set site-key"
+    before, first = site.sh(containers), site.sh(version)
+    for command in (
+        "dpkg --install /root/later.deb",
+        "dpkg --unpack /root/present.deb; dpkg --configure --pending",
+    ):
+        process = site.sh(edged)
+        site.sh(command, seconds=120)
+        assert site.sh(edged) not in (process, "0\n"), command
+        since = site.sh("date --utc +%Y-%m-%dT%H:%M:%SZ").strip()
+        wanted = f"skerry logs --since {since} sample-sensor | grep -q reading"
+        site.device.wait_for("sh", "-c", wanted, seconds=60)
+        site.await_health()
+        site.sh(given)
+        seen = f"grep -qxF '{PLANTED}, again' /run/skerry-edged/secrets/sample-sensor/site-key"
+        site.device.wait_for("sh", "-c", seen, seconds=30)
+        site.sh("skerry secret remove site-key")
+        assert site.sh(containers) == before, command
+        assert (".later " in site.sh(version)) is ("later" in command)
+    assert site.sh(version) == first
 
 
 def test_an_appliance_without_cloud_and_network_has_no_finding(site: Site) -> None:

@@ -4,7 +4,10 @@ What config.toml says becomes a deployment; edged loads the carried images and s
 agent starts the sample sensor, which proves its identity and logs readings.
 """
 
+import base64
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +37,9 @@ image = "{image_ref("agent")}"
 image = "{image_ref("sample-sensor")}"
 env = {{ INTERVAL_SECONDS = "0.2" }}
 """
+
+
+PLANTED = ("correct horse battery", "staple of the second kind", "a third that nobody guesses")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +131,59 @@ def test_a_killed_agent_comes_back_and_the_workload_goes_on(house: House, engine
 def agent_log(engine: Moby) -> str:
     """Return what the agent logged."""
     return str(engine.api.logs("edgeAgent").decode())
+
+
+def secret_in(engine: Moby, name: str = "db") -> str:
+    """Return a secret as the sensor's own user reads it."""
+    script = f"print(open('/run/secrets/{name}').read(), end='')"
+    made = engine.api.exec_create("sample-sensor", ["python3", "-c", script])
+    return str(engine.api.exec_start(made["Id"]).decode())
+
+
+def told_of(house: House, engine: Moby) -> str:
+    """Return all that anybody is told: the engine, the management API, logs, the bundle."""
+    told = [engine.api.inspect_container(name) for name in ("edgeAgent", "sample-sensor")]
+    asked = ("/modules", "/secrets", "/deployment/status", "/deployment/history")
+    told += [house.client().get(path) for path in asked]
+    bundle = b"".join(house.client().stream("/systeminfo/supportbundle", {}))
+    with zipfile.ZipFile(io.BytesIO(bundle)) as found:
+        files = [found.read(name).decode(errors="replace") for name in found.namelist()]
+    return "\n".join([json.dumps(told), house.log(), agent_log(engine), *files])
+
+
+def give(house: House, value: str) -> None:
+    """Do what `skerry secret set db` does."""
+    house.client().put("/secrets/db", {"value": base64.b64encode(value.encode()).decode()})
+
+
+def has_secret(house: House, engine: Moby) -> bool:
+    if house.modules().get("sample-sensor") != "running":
+        return False
+    found = engine.api.inspect_container("sample-sensor")
+    places = [mount["Destination"] for mount in found["Mounts"]]
+    return "/run/secrets" in places
+
+
+def test_a_secret_reaches_its_module_and_nobody_else(house: House, engine: Moby) -> None:
+    """Waited for, delivered as a file, rotated under the running module, kept from all others."""
+    deploy(house, f'{CONFIG}secrets = ["db"]\n[secrets.db]\n')
+    missing = "secret 'db' has no value on this device"
+    until(lambda: missing in house.log() + agent_log(engine), "somebody says what is missing")
+    assert not has_secret(house, engine)
+    give(house, PLANTED[0])
+    until(lambda: has_secret(house, engine), "the sensor has its secret", seconds=90)
+    container = engine.api.inspect_container("sample-sensor")
+    assert secret_in(engine) == PLANTED[0]
+    give(house, PLANTED[1])
+    until(lambda: secret_in(engine) == PLANTED[1], "the new value is there")
+    house.stop_edged()
+    house.spawn()
+    give(house, PLANTED[2])
+    until(lambda: secret_in(engine) == PLANTED[2], "a restarted edged goes on with it")
+    after = engine.api.inspect_container("sample-sensor")
+    assert (after["Id"], after["State"]["Pid"]) == (container["Id"], container["State"]["Pid"])
+    told = told_of(house, engine)
+    assert [value for value in PLANTED if value in told] == []
 
 
 def test_a_changed_deployment_is_followed(house: House, engine: Moby) -> None:

@@ -41,7 +41,12 @@ name = "edgeAgent"
 type = "docker"
 config = {{ image = "{agent}" }}
 env = {{ UpstreamPort = "{port}" }}
+
+[secrets.site-key]
+value = "{planted}"
+sealed_by = "tpm"
 """
+PLANTED = "nobody reads this without this TPM"
 TRIAL_SECONDS = 20
 MODULES = ("sensor-a", "sensor-b")
 CRASHES = json.dumps({"Entrypoint": ["python3", "-c", "raise SystemExit('broken')"]})
@@ -82,6 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             device=DEVICE,
             agent=image_ref("agent"),
             port=lab.mqtt_port,
+            planted=PLANTED,
         )
         config.write_text(text, "utf-8")
         secrets = {root.name: root}
@@ -141,6 +147,24 @@ def test_the_tpm_provisions_through_dps(site: Site, provisioned: Provisioned) ->
     assert again["device"] == found["device"]
     assert site.shown("tpm") == keys
     assert site.appliance.output_of("sudo ls -A /var/lib/skerry/tpmd") == ""
+
+
+def test_a_secret_of_the_seed_is_sealed_by_the_tpm(site: Site) -> None:
+    """edged may ask the TPM for it; the disk does not have it in the clear any more."""
+    form = "sudo sh -c 'head -n 1 /var/lib/skerry/edged/imported/site-key-*'"
+
+    def is_sealed() -> bool | None:
+        found = site.appliance.run(form).stdout
+        return found.startswith("SKERRY-SECRET 1 tpm tpm -") or None
+
+    PATIENCE.wait_until(is_sealed, 300, "the secret is not sealed")
+    (secret,) = json.loads(site.appliance.output_of("sudo skerry secret list --output json"))[
+        "secrets"
+    ]
+    assert (secret["name"], secret["origin"], secret["problem"]) == ("site-key", "config", None)
+    # not in logs: sudo has written this very command there
+    found = site.appliance.run(f"sudo grep -rlF '{PLANTED}' /etc/skerry /var/lib/skerry")
+    assert found.stdout == ""
 
 
 def test_people_without_root_do_not_reach_the_tpm(site: Site) -> None:

@@ -79,6 +79,7 @@ class FakeEdged:
     crashing_images: set[str] = field(default_factory=set)
     """Images whose containers end with 1 as soon as they start."""
     fetched: list[str] = field(default_factory=list)
+    secrets: list[dict[str, Any]] = field(default_factory=list)
 
     @contextmanager
     def serving(self, socket_path: Path) -> Iterator[None]:
@@ -111,6 +112,7 @@ class FakeEdged:
         router.add("PUT", "/modules/{name}", self._replace)
         router.add("DELETE", "/modules/{name}", self._remove)
         router.add("POST", "/modules/{name}/{action}", self._act)
+        router.add("GET", "/secrets", lambda _: Response.json({"secrets": self.secrets}))
         router.add("POST", "/identities", self._create_identity)
         router.add("DELETE", "/identities/{name}", self._delete_identity)
         return router

@@ -3,7 +3,7 @@
 import base64
 import hmac
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skerry.base.clock import SystemClock
@@ -68,6 +70,8 @@ class FakeWorkload:
     key_of_another: bool = False
     digest: bytes | None = None
     key: bytes = b"key"
+    master: bytes = bytes(32)
+    """What `encrypt` and `decrypt` use."""
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     answers: dict[str, object] = field(default_factory=dict)
     signed: list[bytes] = field(default_factory=list)
@@ -81,9 +85,12 @@ class FakeWorkload:
         router.add("GET", "/trust-bundle", self._trust_bundle)
         router.add("POST", "/modules/{name}/certificate/identity", self._identity)
         router.add("POST", "/modules/{name}/genid/{generation}/sign", self._sign)
+        router.add("POST", "/modules/{name}/genid/{generation}/encrypt", self._encrypt)
+        router.add("POST", "/modules/{name}/genid/{generation}/decrypt", self._decrypt)
         certificate = "/modules/{name}/genid/{generation}/certificate/server"
         router.add("POST", certificate, self._server)
-        router.add("GET", "/modules/{name}/deployment", self._deployment)
+        router.add("GET", "/modules/{name}/deployment", self._answer("deployment"))
+        router.add("GET", "/modules/{name}/scope", self._answer("scope"))
         listener = Listener("workload", bind_unix(socket_path, mode=0o600), router)
         server = Server([listener], clock=SystemClock(), log=get_logger("fake-workload"))
         thread = threading.Thread(target=server.run)
@@ -132,10 +139,13 @@ class FakeWorkload:
         }
         return Response.json(answer, 201)
 
-    def _deployment(self, _request: Request, name: str) -> Response:
-        if "deployment" not in self.answers:
-            raise HttpError(404, f"there is no deployment for {name}")
-        return Response.json(self.answers["deployment"])
+    def _answer(self, what: str) -> Callable[..., Response]:
+        def answer(_request: Request, name: str) -> Response:
+            if what not in self.answers:
+                raise HttpError(404, f"there is no {what} for {name}")
+            return Response.json(self.answers[what])
+
+        return answer
 
     def _sign(self, request: Request, name: str, generation: str) -> Response:
         self._refuse("sign")
@@ -147,6 +157,25 @@ class FakeWorkload:
         self.signed.append(data)
         digest = self.digest or hmac.new(self.key, data, sha256).digest()
         return Response.json({"digest": base64.b64encode(digest).decode()})
+
+    def _encrypt(self, request: Request, name: str, generation: str) -> Response:
+        self._refuse("encrypt")
+        body = {key: base64.b64decode(str(value)) for key, value in request.json_object().items()}
+        bound = (name + generation).encode()
+        cipher = AESGCM(self.master)
+        made = cipher.encrypt(body["initializationVector"], body["plaintext"], bound)
+        return Response.json({"ciphertext": base64.b64encode(made).decode()})
+
+    def _decrypt(self, request: Request, name: str, generation: str) -> Response:
+        self._refuse("decrypt")
+        body = {key: base64.b64decode(str(value)) for key, value in request.json_object().items()}
+        bound = (name + generation).encode()
+        try:
+            cipher = AESGCM(self.master)
+            found = cipher.decrypt(body["initializationVector"], body["ciphertext"], bound)
+        except InvalidTag as error:
+            raise HttpError(400, "the ciphertext is not what this key has made") from error
+        return Response.json({"plaintext": base64.b64encode(found).decode()})
 
     def _refuse(self, call: str) -> None:
         if call in self.refusals:

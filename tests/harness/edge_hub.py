@@ -19,6 +19,7 @@ from skerry.base.clock import SystemClock
 from skerry.base.https import HttpsClient, trust_context
 from skerry.base.log import get_logger
 from skerry.heads.tls import server_context
+from skerry.hub.cloud.clients import CloudClients
 from skerry.hub.cloud.link import Upstream
 from skerry.hub.cloud.scope_pages import fetch_scope
 from skerry.hub.hub import MOST_CLIENTS, Hub, HubSettings
@@ -81,6 +82,9 @@ class EdgeHub:
     server: ServerSettings = ANYWHERE
     report_seconds: float = 5.0
     most_clients: int = MOST_CLIENTS
+    message_bytes_per_day: int | None = None
+    is_web: bool = False
+    """Whether the cloud is reached over WebSocket."""
     clock: SystemClock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
@@ -117,6 +121,12 @@ class EdgeHub:
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(20)
         assert not self._thread.is_alive()
+
+    @property
+    def cloud(self) -> CloudClients:
+        """The connections to the lab."""
+        assert self.hub.cloud is not None
+        return self.hub.cloud
 
     def ask(self, work: Any) -> Any:
         """Run a coroutine on the hub's loop."""
@@ -175,14 +185,16 @@ class EdgeHub:
                 self.server,
                 self.report_seconds,
                 self.most_clients,
+                message_bytes_per_day=self.message_bytes_per_day,
             )
             upstream = Upstream(
                 "localhost",
-                self.lab.mqtt_port,
+                self.lab.https_port if self.is_web else self.lab.mqtt_port,
                 self.hub_name,
                 DEVICE,
                 self._token,
                 lambda: ssl.create_default_context(cadata=self.root_pem),
+                is_web=self.is_web,
             )
             self.hub = Hub(
                 settings,

@@ -90,6 +90,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.services = Services(self.folder, self.clock)
+        self.run_dir.mkdir(parents=True, exist_ok=True)
 
     @property
     def state(self) -> Path:
@@ -98,6 +99,10 @@ class House:
     @property
     def images(self) -> Path:
         return self.folder / "images"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.folder / "run"
 
     def client(self, socket: str = "mgmt") -> ServiceClient:
         """Return a client of mgmt, workload, or a module's own socket (a path below mnt)."""
@@ -144,7 +149,7 @@ class House:
             options = parse_arguments("edged", self.arguments())
             sockets = ("mgmt", "workload")
             context = open_context("edged", sockets, options, get_logger("edged"), self.clock)
-            self.edged = Edged(context, self.images, lambda _peer: self.caller, QUICK)
+            self.edged = Edged(context, self.images, lambda _peer: self.caller, QUICK, self.run_dir)
         finally:
             os.umask(mask)
         self.thread = threading.Thread(target=self.edged.server.run, name="edged")
@@ -164,7 +169,12 @@ class House:
                 [sys.executable, "-m", "skerry.workloads.service", *self.arguments()],
                 stderr=log,
                 text=True,
-                env={**os.environ, "SKERRY_IMAGES": str(self.images), "SKERRY_LOG": log_level},
+                env={
+                    **os.environ,
+                    "SKERRY_IMAGES": str(self.images),
+                    "SKERRY_LOG": log_level,
+                    "RUNTIME_DIRECTORY": str(self.run_dir),
+                },
             )
         until(lambda: self.log().count("started settings") > before, "edged starts")
 

@@ -97,7 +97,7 @@ def fuzz(name: str, seconds: int, *, keep: bool = False) -> str:
 def _child(arguments: Sequence[str]) -> None:
     import atheris  # here, because only the fuzzing process needs it
 
-    with atheris.instrument_imports(include=["skerry", "skerry_lab"]):
+    with atheris.instrument_imports(include=["skerry", "skerry_factory", "skerry_lab"]):
         target = load(arguments[0])
     atheris.Setup(["fuzz", *arguments[1:]], target.run)
     atheris.Fuzz()

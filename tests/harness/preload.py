@@ -4,12 +4,14 @@ import hashlib
 import json
 from pathlib import Path
 
+from harness.archives import write_archive
+
 
 def make_preload(folder: Path) -> Path:
     """Write the folder and return it."""
     folder.mkdir()
-    archive = b"an archive"
-    (folder / "agent.tar").write_bytes(archive)
+    write_archive(folder / "agent.tar", [{"etc/hostname": ""}])
+    archive = (folder / "agent.tar").read_bytes()
     image = {
         "ref": "localhost/skerry/agent:0",
         "id": f"sha256:{'0' * 64}",

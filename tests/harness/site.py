@@ -34,6 +34,8 @@ HUB = "hub.test"
 OUTSIDE = "10.99.0.254"
 SECRETS = "/var/secrets"
 READY_SECONDS = 120
+PLANTED = "nobody but the sensor may read this"
+"""A secret of its module."""
 BAD = {"warning", "error", "fatal"}
 CONFIG = f"""
 hostname = "{NAME}"
@@ -56,8 +58,11 @@ auto_renew = {{ rotate_key = true, threshold = "80%", retry = "4%" }}
 [modules.sample-sensor]
 image = "localhost/skerry/sample-sensor:0.1.0"
 env = {{ INTERVAL_SECONDS = "1" }}
+secrets = ["site-key"]
 [modules.sample-sensor.createOptions.HostConfig.PortBindings]
 "8080/tcp" = [{{ HostPort = "8080" }}]
+[secrets.site-key]
+value = "{PLANTED}"
 """
 NETWORK = (
     f"[Match]\nName=uplink0\n[Network]\nAddress=10.99.0.1/24\nGateway={OUTSIDE}\nDNS={OUTSIDE}\n"

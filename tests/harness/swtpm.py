@@ -56,6 +56,15 @@ class Swtpm:
         self.stop()
         self.start()
 
+    def extend(self, pcr: int) -> None:
+        """Measure something into a PCR."""
+        from tpm2_pytss.constants import ESYS_TR, TPM2_ALG
+        from tpm2_pytss.types import TPML_DIGEST_VALUES, TPMT_HA, TPMU_HA
+
+        digest = TPMT_HA(hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=b"m" * 32))
+        with self.raw() as esapi:
+            esapi.pcr_extend(ESYS_TR(pcr), TPML_DIGEST_VALUES([digest]))
+
     @contextlib.contextmanager
     def raw(self) -> Iterator[Any]:
         """Yield an ESAPI context of the test's own."""

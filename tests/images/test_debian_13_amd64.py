@@ -1,4 +1,7 @@
-"""The image boots by UEFI, is whole, and what belongs to the device outlives a restart."""
+"""The image boots by UEFI, is whole, and what belongs to the device outlives a restart.
+
+In `make test` the appliance of tests/e2e goes the same way; these boots are of `make soak`.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -25,11 +28,13 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BootedAppliance
         yield appliance
 
 
+@pytest.mark.soak
 def test_nothing_has_failed(device: BootedAppliance) -> None:
     """Every unit of the booted appliance is well."""
     assert device.output_of("systemctl --failed --plain --no-legend") == ""
 
 
+@pytest.mark.soak
 def test_data_has_grown_to_the_end_of_the_disk(device: BootedAppliance) -> None:
     """The data partition takes what the disk has beyond the image, the others keep their size."""
     sizes = device.output_of("lsblk --bytes --noheadings --list --output LABEL,SIZE /dev/vda")
@@ -40,6 +45,7 @@ def test_data_has_grown_to_the_end_of_the_disk(device: BootedAppliance) -> None:
     assert free > 5 * GIB
 
 
+@pytest.mark.soak
 def test_what_outlives_the_slot_is_on_data(device: BootedAppliance) -> None:
     """Configuration, state, containers and host keys lie on the data partition."""
     folders = "/etc/skerry /var/lib/skerry /var/lib/docker /var/lib/containerd /data/ssh"
@@ -48,16 +54,19 @@ def test_what_outlives_the_slot_is_on_data(device: BootedAppliance) -> None:
     assert sources[0] != device.output_of("stat --format %d /").strip()
 
 
+@pytest.mark.soak
 def test_a_tpm_is_seen(device: BootedAppliance) -> None:
     """The kernel of the image has the drivers of a TPM 2.0."""
     assert device.output_of("ls /dev/tpmrm0").strip() == "/dev/tpmrm0"
 
 
+@pytest.mark.soak
 def test_the_seed_names_the_device(device: BootedAppliance) -> None:
     """The host name is the one of the configuration, for which it asks."""
     assert device.output_of("hostname").strip() == "pump-station-7"
 
 
+@pytest.mark.soak
 def test_identity_outlives_a_restart(device: BootedAppliance) -> None:
     """Machine-id and host keys are made at the first boot and stay."""
     identity = "cat /etc/machine-id /data/ssh/*.pub"

@@ -63,3 +63,14 @@ def test_a_wrong_type_is_refused_by_name(tmp_path: Path) -> None:
     run = run_role(tmp_path, "engine", "install", {"engine_log_files": "many"})
     [failure] = run.failures
     assert "engine_log_files" in failure
+
+
+@pytest.mark.parametrize("exceptions", [{"sshd-99": "x"}, {"sshd-40": ""}], ids=["rule", "reason"])
+def test_an_exception_needs_a_rule_and_a_reason(tmp_path: Path, exceptions: dict[str, str]) -> None:
+    """What is taken out of the hardening is one of its rules, and somebody says why."""
+    run = run_role(tmp_path, "hardening", "install", {"hardening_exceptions": exceptions})
+    assert run.failures == [
+        "hardening : Refuse exceptions without a rule or reason: "
+        f"hardening_exceptions has {list(exceptions)}; expected ids of rules in "
+        "roles/hardening/vars/main.yml, each with its reason"
+    ]

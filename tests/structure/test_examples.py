@@ -8,6 +8,9 @@ import pytest
 
 from skerry import __version__
 from skerry.config.document import read
+from skerry_factory.fleet.definition import load_fleet
+from skerry_factory.fleet.material import Material
+from skerry_factory.fleet.seeds import Seeds
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ROW = re.compile(r"^\| `(?P<file>[\w.-]+\.toml)` \|.*\| (?P<answer>[^|]+) \|$", re.MULTILINE)
@@ -31,8 +34,17 @@ def test_an_example_gives_the_documented_answer(name: str) -> None:
 
 def test_the_examples_use_images_of_this_version() -> None:
     """A reference to an image of ours has this version as its tag, as the factory gives it."""
-    used = set(re.findall(r"localhost/skerry/[\w-]+:([\w.]+)", "".join(map(_text, ANSWERS))))
+    texts = map(_text, [*ANSWERS, "fleet/config.toml"])
+    used = set(re.findall(r"localhost/skerry/[\w-]+:([\w.]+)", "".join(texts)))
     assert used == {__version__}
+
+
+def test_the_fleet_can_be_stamped() -> None:
+    """The example fleet and its table load, and each device's configuration is accepted."""
+    fleet = load_fleet(EXAMPLES / "fleet" / "fleet.toml")
+    seeds = Seeds(fleet)
+    for device in fleet.devices:
+        assert "manifest.json" in seeds.files(device, Material())
 
 
 def test_the_demonstration_configures_the_sample_sensor() -> None:

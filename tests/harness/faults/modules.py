@@ -51,6 +51,15 @@ MODULES = (
         "preload.json",
     ),
     Fault(
+        "secret damaged",
+        "module-secrets",
+        "cannot be used",
+        "cp -a /var/lib/skerry/edged/imported /var/faults/kept; "
+        "for one in /var/lib/skerry/edged/imported/site-key-*; do echo x >$one; done",
+        "rm -r /var/lib/skerry/edged/imported; mv /var/faults/kept /var/lib/skerry/edged/imported",
+        quick=True,
+    ),
+    Fault(
         "module paused",
         "module-health",
         "paused",

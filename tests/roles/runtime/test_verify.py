@@ -14,7 +14,10 @@ USERS = {
     "skerry-certs": (13612, {"skerry-keys"}),
     "skerry-tpm": (13613, {"tss"}),
     "skerry-identity": (13614, {"skerry-keys", "skerry-certs", "skerry-tpm"}),
-    "skerry-edge": (13615, {"docker", "skerry-keys", "skerry-certs", "skerry-identity"}),
+    "skerry-edge": (
+        13615,
+        {"docker", "skerry-keys", "skerry-certs", "skerry-identity", "skerry-tpm"},
+    ),
     "skerry-agent": (13622, set()),
     "skerry-hub": (13623, set()),
 }
@@ -41,6 +44,7 @@ ENABLED = (
     "sockets.target.wants/skerry-edged-mgmt.socket",
     "sockets.target.wants/skerry-edged-workload.socket",
     "multi-user.target.wants/skerry-edged.service",
+    "multi-user.target.wants/skerry-report.service",
     "multi-user.target.wants/skerry-seed.service",
 )
 VERSIONS = {
